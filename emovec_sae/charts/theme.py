@@ -1,0 +1,119 @@
+"""The look of every figure: one altair theme, palettes that survive grey print, widths of a journal page."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import altair as alt
+
+ChartT = TypeVar("ChartT", alt.Chart, alt.LayerChart, alt.ConcatChart, alt.VConcatChart, alt.HConcatChart)
+
+NAME = "emovec"
+"""Name under which the theme is registered; nothing enables it until `alt.theme.enable("emovec")`."""
+
+COLUMN, WIDE, PAGE = 336, 514, 692
+"""Widths in pixels at 96 per inch: one column (89 mm), one and a half (136 mm), the whole page (183 mm)."""
+
+FONT = "'Liberation Sans', Arimo, Arial, Helvetica, sans-serif"
+"""Liberation Sans comes inside vl-convert and has Arial's metrics, so pictures agree on machines without fonts."""
+
+INK, MUTED, RULE, GRID, BACK = "#1c1e21", "#54585f", "#8d9198", "#e7e8ea", "#ffffff"
+"""Text, secondary text (contrast 7:1 on white), thin lines, grid, background."""
+
+DIVERGING = ("#12306e", "#3f68ad", "#94b3d8", "#f5f4f1", "#f3c58d", "#e8952f", "#cf6a00")
+"""Blue below zero, orange above: apart for every colour vision, and strong blue stays darker than any orange in grey."""
+
+VALENCE = ("#10265f", "#3d5794", "#8e8f95", "#d8a13a", "#ffd95c")
+"""Diverging in hue (blue, grey, yellow) with lightness that only rises, so grey print keeps the order."""
+
+POSITIVE, NEGATIVE, OTHER, ERROR, NULL = "#d9770c", "#2b5597", "#7c8087", "#b4b7bc", "#dcdee1"
+"""Bars: positive and negative latents, the sum of other latents, the SAE's error, the band of the null."""
+
+ARMS: dict[str, tuple[str, tuple[int, ...], str]] = {
+    "raw": ("#111318", (1, 0), "circle"),
+    "k=16": ("#1f5fa8", (7, 2), "square"),
+    "k=4": ("#1d9a82", (4, 2), "triangle-up"),
+    "k=1": ("#e2a21b", (1, 2), "diamond"),
+    "random": ("#8d9198", (2, 3), "cross"),
+}
+"""Colour, dash and point shape of the arms that every comparison has; hues from Okabe and Ito, lightness in steps."""
+
+MORE_ARMS: tuple[tuple[str, tuple[int, ...], str], ...] = (
+    ("#b5568f", (9, 2, 2, 2), "triangle-down"),
+    ("#56a8dd", (6, 3, 1, 3), "triangle-right"),
+    ("#c4520a", (3, 1), "triangle-left"),
+    ("#5f4b8b", (10, 4), "stroke"),
+)
+"""Taken in turn by arms that have no place in `ARMS`."""
+
+
+@alt.theme.register(NAME, enable=False)
+def emovec_theme() -> alt.theme.ThemeConfig:
+    """Return the theme; `alt.theme.enable("emovec")` uses it for charts of one's own."""
+    axis: alt.theme.AxisConfigKwds = {
+        "labelFontSize": 10,
+        "titleFontSize": 10.5,
+        "titleFontWeight": "normal",
+        "labelColor": MUTED,
+        "titleColor": INK,
+        "domainColor": RULE,
+        "tickColor": RULE,
+        "tickSize": 4,
+        "gridColor": GRID,
+        "labelPadding": 4,
+        "titlePadding": 8,
+        "labelLimit": 260,
+        "labelFlush": False,
+    }
+    return {
+        "background": BACK,
+        "config": {
+            "font": FONT,
+            "padding": 8,
+            "axis": axis,
+            "view": {"stroke": None, "continuousWidth": PAGE - 120, "continuousHeight": 300},
+            "title": {
+                "anchor": "start",
+                "frame": "bounds",
+                "fontSize": 13,
+                "fontWeight": "bold",
+                "color": INK,
+                "subtitleFontSize": 10.5,
+                "subtitleColor": MUTED,
+                "subtitleLineHeight": 14,
+                "subtitlePadding": 5,
+                "offset": 14,
+            },
+            "legend": {
+                "labelFontSize": 10,
+                "titleFontSize": 10.5,
+                "titleFontWeight": "normal",
+                "labelColor": MUTED,
+                "titleColor": INK,
+                "gradientThickness": 9,
+                "symbolStrokeWidth": 1.8,
+                "labelLimit": 260,
+                "titleLimit": 420,
+            },
+            "header": {"labelFontSize": 10.5, "labelColor": INK, "labelFontWeight": "bold", "title": None},
+            "line": {"strokeWidth": 1.8},
+            "text": {"font": FONT, "fontSize": 10, "color": INK},
+        },
+    }
+
+
+def dress(chart: ChartT) -> ChartT:
+    """Return `chart` carrying the theme's own settings, so that it looks the same wherever it is shown.
+
+    The theme is not enabled: charts of the caller keep the look that the caller chose.
+    """
+    look: dict[str, Any] = dict(emovec_theme())
+    return chart.properties(background=look["background"], config=alt.Config.from_dict(look["config"]))
+
+
+def arm_styles(arms: list[str]) -> dict[str, tuple[str, tuple[int, ...], str]]:
+    """Return colour, dash and shape for each arm, in drawing order: known arms first, then the others as given."""
+    known = [arm for arm in ARMS if arm in arms]
+    other = [arm for arm in arms if arm not in ARMS]
+    styles = {arm: ARMS[arm] for arm in known}
+    return styles | {arm: MORE_ARMS[i % len(MORE_ARMS)] for i, arm in enumerate(other)}

@@ -1,0 +1,244 @@
+"""The result of an evaluation: scores with intervals beside chance and the words-only baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from emovec_sae.directions.ranking import METRICS, Ranked, chance
+from emovec_sae.directions.readouts import TRANSDUCTIVE, check_readout
+from emovec_sae.directions.source import Labelled
+from emovec_sae.provenance import write_json
+from emovec_sae.sites import Site
+from emovec_sae.stats import bootstrap_mean
+
+if TYPE_CHECKING:
+    import altair as alt
+
+_NUMBER = ("value", "low", "high", "n")
+_SWEEP = ("site", "layer", "metric", "value", "low", "high", "n", "chance", "baseline")
+
+
+@dataclass(frozen=True)
+class Bars:
+    """How intervals are made: level, bootstrap resamples and seed; clusters are groups."""
+
+    level: float = 0.95
+    resamples: int = 2000
+    seed: int = 0
+
+    def over(self, values: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
+        """Mean of values with its interval: value, low, high, n (of values), clusters, method."""
+        known = np.isfinite(values)
+        values, groups = values[known], groups[known]
+        clusters = len(np.unique(groups))
+        if len(values) == 0:
+            return {"value": np.nan, "low": np.nan, "high": np.nan, "n": 0, "clusters": 0, "method": "none"}
+        if clusters < 2:
+            # One topic says nothing of how topics differ: the mean stands alone.
+            mean = float(values.mean())
+            return {"value": mean, "low": np.nan, "high": np.nan, "n": len(values), "clusters": clusters, "method": "none"}
+        found = bootstrap_mean(values, groups, level=self.level, resamples=self.resamples, seed=self.seed)
+        # A share of texts or an area has no business outside 0 to 1, where a t interval can reach.
+        low, high = max(0.0, float(found.low)), min(1.0, float(found.high))
+        return {
+            "value": float(found.value), "low": low, "high": high,
+            "n": len(values), "clusters": clusters, "method": str(found.method),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How well texts are read by directions that were fitted on other texts.
+
+    Attributes
+    ----------
+    scores
+        One row a (site, readout, metric): site, layer, readout, metric (top1, top5, auroc), value, low, high, n
+        (texts), clusters (groups), method (of the interval), chance, baseline (TF-IDF), transductive.
+    headline
+        One row a metric at `readout`: value, low, high, n, clusters, method, chance. After a cross-validation over
+        several sites it is nested: each held-out fold is read at a site that its training folds chose.
+    words
+        As `headline`, by the words alone; without rows where there is no baseline.
+    by_emotion
+        One row a (emotion, metric) of the headline readings: emotion, metric, value, low, high, n, clusters, method.
+    texts
+        One row a text of the headline readings: id, emotion, group, site, rank (of its own emotion), predicted, auroc.
+    readout, site
+        The headline's readout, and the site that all texts together favour.
+    baseline
+        What the baseline is, or None.
+    emotions
+        The emotions that were told apart.
+    provenance
+        Who made this, from what; `seen` counts texts that the directions had been fitted on.
+    """
+
+    scores: pd.DataFrame
+    headline: pd.DataFrame
+    words: pd.DataFrame
+    by_emotion: pd.DataFrame
+    texts: pd.DataFrame
+    readout: str
+    site: Site
+    baseline: str | None
+    emotions: tuple[str, ...]
+    provenance: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        numbers = self.headline.set_index("metric")["value"]
+        return (
+            f"Evaluation({len(self.texts)} texts, {len(self.emotions)} emotions, {self.readout} at {self.site}: "
+            f"top-1 {numbers['top1']:.2f}, top-5 {numbers['top5']:.2f}, AUROC {numbers['auroc']:.2f})"
+        )
+
+    def frame(self) -> pd.DataFrame:
+        """The scores, a row each (site, readout, metric)."""
+        return self.scores.copy()
+
+    def sweep_frame(self, *, readout: str | None = None) -> pd.DataFrame:
+        """What `plot` draws: site, layer, metric (top1, top5), value, low, high, n, chance, baseline of one readout."""
+        name = self.readout if readout is None else check_readout(readout)
+        wanted = (self.scores["readout"] == name) & self.scores["metric"].isin(["top1", "top5"])
+        return self.scores.loc[wanted, list(_SWEEP)].reset_index(drop=True)
+
+    def plot(self) -> alt.LayerChart | alt.VConcatChart:
+        """Draw held-out accuracy over sites from `sweep_frame`."""
+        from emovec_sae.charts.site_sweep import site_sweep
+
+        return site_sweep(self.sweep_frame())
+
+    def summary(self) -> dict[str, Any]:
+        """Headline numbers for machines; each with an interval is ``{"value", "low", "high", "n"}``.
+
+        Returns
+        -------
+        dict
+            top1, top5, auroc; chance and baseline (each by metric; the baseline None where there is none); readout,
+            site, transductive, emotions, texts, groups, seen, and for a cross-validation nested.
+        """
+        clusters = int(self.headline["clusters"].max())
+        return {
+            **_numbers(self.headline),
+            "chance": {metric: chance(metric, len(self.emotions)) for metric in METRICS},
+            "baseline": {"name": self.baseline, **_numbers(self.words)} if self.baseline else None,
+            "readout": self.readout,
+            "site": str(self.site),
+            "transductive": self.readout in TRANSDUCTIVE,
+            "emotions": len(self.emotions),
+            "texts": len(self.texts),
+            "groups": clusters,
+            "seen": int(self.provenance.get("seen", 0)),
+            "nested": bool(self.provenance.get("nested", False)),
+        }
+
+    def save(self, path: str | Path) -> Path:
+        """Write everything as one JSON file, atomically."""
+        tables = {"scores": self.scores, "by_emotion": self.by_emotion, "texts": self.texts}
+        rows = {name: records(table) for name, table in tables.items()}
+        return write_json(path, {"summary": self.summary(), **rows, "provenance": dict(self.provenance)})
+
+
+def tabulate(
+    part: Labelled,
+    *,
+    sites: Sequence[Site],
+    readings: Mapping[tuple[int, str], Ranked],
+    headline: Ranked,
+    headline_sites: Sequence[Site],
+    words: Ranked | None,
+    emotions: tuple[str, ...],
+    readout: str,
+    site: Site,
+    baseline: str | None,
+    bars: Bars,
+    provenance: Mapping[str, Any],
+) -> Evaluation:
+    """Turn readings into an `Evaluation`.
+
+    Parameters
+    ----------
+    part
+        The texts that were read, n of them.
+    sites
+        Sites of the table.
+    readings
+        (index into `sites`, readout) -> readings of the n texts.
+    headline, headline_sites
+        Readings of the headline, and the site at which each text was read.
+    words
+        Readings by the baseline, or None.
+    emotions
+        The emotions that were told apart, in the order of the codes.
+    readout, site, baseline, provenance
+        As in `Evaluation`.
+    bars
+        How intervals are made.
+    """
+    over = partial(bars.over, groups=part.groups)
+    alone = [] if words is None else [{"metric": name, **over(words.metric(name))} for name in METRICS]
+    base = {row["metric"]: row["value"] for row in alone}
+    rows = [
+        {
+            "site": str(sites[at]), "layer": sites[at].layer, "readout": name, "metric": metric,
+            **over(found.metric(metric)), "chance": chance(metric, len(emotions)),
+            "baseline": base.get(metric, np.nan), "transductive": name in TRANSDUCTIVE,
+        }
+        for (at, name), found in readings.items()
+        for metric in METRICS
+    ]  # fmt: skip
+    texts = part.frame[["id", "emotion", "group"]].assign(
+        site=[str(one) for one in headline_sites],
+        rank=headline.rank,
+        predicted=[emotions[code] for code in headline.predicted],
+        auroc=headline.auroc,
+    )
+    head = [
+        {"metric": name, **over(headline.metric(name)), "chance": chance(name, len(emotions))} for name in METRICS
+    ]
+    empty = ["metric", *_NUMBER, "clusters", "method"]
+    return Evaluation(
+        scores=pd.DataFrame(rows),
+        headline=pd.DataFrame(head),
+        words=pd.DataFrame(alone) if alone else pd.DataFrame(columns=empty),
+        by_emotion=_by_emotion(part, headline, bars),
+        texts=texts,
+        readout=readout,
+        site=site,
+        baseline=baseline,
+        emotions=emotions,
+        provenance=provenance,
+    )
+
+
+def _by_emotion(part: Labelled, found: Ranked, bars: Bars) -> pd.DataFrame:
+    rows = []
+    for code, name in enumerate(part.emotions):
+        mine = part.y == code
+        for metric in METRICS:
+            rows.append({"emotion": name, "metric": metric, **bars.over(found.metric(metric)[mine], part.groups[mine])})
+    return pd.DataFrame(rows)
+
+
+def _numbers(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    return {
+        str(row["metric"]): {key: _plain(row[key]) for key in _NUMBER} for row in table.to_dict("records")
+    }
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a table as JSON knows them: plain numbers and texts, None for what is not finite."""
+    return [{str(key): _plain(value) for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def _plain(value: Any) -> Any:
+    """A Python number or text; what is not finite becomes None, which JSON knows."""
+    item = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(item, float) and not np.isfinite(item) else item

@@ -1,0 +1,141 @@
+"""Fit emotion directions on a store of activations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from emovec_sae.directions.baseline import WordCentroids
+from emovec_sae.directions.crossval import Recipe, best_site, sweep
+from emovec_sae.directions.denoise import NeutralComponents, project_out
+from emovec_sae.directions.direction_set import DirectionSet
+from emovec_sae.directions.estimators import DiffMean
+from emovec_sae.directions.evaluate import text_digest
+from emovec_sae.directions.folds import DirectionEstimator, assign_folds
+from emovec_sae.directions.readouts import ReadoutStats, balanced_weights, check_readout
+from emovec_sae.directions.source import Labelled, PooledActivations, labelled, values_at
+from emovec_sae.errors import ConfigError
+from emovec_sae.provenance import collect
+from emovec_sae.sites import Site
+
+INNER_FOLDS = 8
+"""Most folds with which ``site="auto"`` chooses: each group held out in turn up to this many groups."""
+
+
+def fit_directions(
+    acts: PooledActivations,
+    *,
+    site: str | Site = "auto",
+    estimator: DirectionEstimator | None = None,
+    remove: NeutralComponents | None = None,
+    pool: str = "mean",
+    readout: str = "zscore",
+    seed: int = 0,
+) -> DirectionSet:
+    """Fit one direction an emotion, at one site.
+
+    Parameters
+    ----------
+    acts
+        A store whose texts have emotions and groups; texts without an emotion are left out. Only these texts are
+        looked at: leave out what is to be tested on (``acts.where(...)``).
+    site
+        A recorded site, or ``auto``: the site with the highest top-1 when whole groups are held out inside `acts`.
+    estimator
+        How vectors are fitted; None means `DiffMean`.
+    remove
+        Neutral components to project out, such as ``NeutralComponents(neutral)``.
+    pool
+        How texts are pooled.
+    readout
+        The readout that the set recommends, by which the site is chosen.
+    seed
+        Recorded; handed to an estimator that has a `random_state` of None.
+
+    Returns
+    -------
+    DirectionSet
+
+    Raises
+    ------
+    ConfigError
+        If no text carries an emotion, or there is one emotion only.
+    StoreError
+        If the site or pool was not recorded.
+    MismatchError
+        If the neutral texts come from another model.
+    """
+    part = labelled(acts)
+    if len(part.emotions) < 2:
+        raise ConfigError(f"all texts carry the emotion '{part.emotions[0]}': a direction needs others to differ from")
+    recipe = Recipe(_seeded(DiffMean() if estimator is None else estimator, seed), remove, pool)
+    check_readout(readout)
+    place, chosen = _place(acts, part, site=site, readout=readout, recipe=recipe)
+    values = values_at(acts, place, pool, part.rows)
+    fitted = clone(recipe.estimator).fit(values, part.y)
+    removed = recipe.components(acts, place)
+    vectors = project_out(np.asarray(fitted.vectors_, dtype=np.float64), removed)
+    norm, norm_of = _residual_norm(acts, remove, place)
+    texts = [str(text) for text in part.frame["text"]]
+    return DirectionSet(
+        emotions=part.emotions,
+        vectors=vectors.astype(np.float32),
+        removed=removed.astype(np.float32),
+        site=place,
+        model=dict(acts.model),
+        corpus_hash=acts.corpus_hash,
+        activations=acts.fingerprint,
+        pool=pool,
+        offset=acts.offset,
+        residual_norm=norm,
+        residual_norm_of=norm_of,
+        n_texts=np.bincount(part.y),
+        groups=part.group_names,
+        stats=ReadoutStats.fit(values.astype(np.float64), vectors, balanced_weights(part.y)),
+        readout=readout,
+        estimator={"name": type(fitted).__name__, "params": recipe.estimator.get_params()},
+        words=WordCentroids.fit(texts, part.y, len(part.emotions)),
+        provenance=collect(
+            seed=seed,
+            site_choice=chosen,
+            remove=None if remove is None else remove.provenance(),
+            texts=sorted({text_digest(text) for text in texts}),
+        ),
+    )
+
+
+def _place(
+    acts: PooledActivations, part: Labelled, *, site: str | Site, readout: str, recipe: Recipe
+) -> tuple[Site, Mapping[str, Any]]:
+    """The site, and how it was chosen."""
+    if site != "auto":
+        return Site.parse(site), {"how": "given"}
+    places = sorted(acts.sites)
+    if len(places) == 1:
+        return places[0], {"how": "the only one recorded"}
+    many = len(part.group_names) > INNER_FOLDS
+    folds = assign_folds(part.groups, folds=INNER_FOLDS if many else None)
+    found = sweep(acts, part, folds, sites=places, readouts=[readout], recipe=recipe)
+    hits = np.stack([(found.rank[:, 0] <= top).mean(axis=1) for top in (1, 5)], axis=1)
+    scores = {str(place): round(float(top1), 4) for place, top1 in zip(places, hits[:, 0], strict=True)}
+    return places[best_site(hits)], {"how": "inner held-out groups, top-1", "readout": readout, "top1": scores}
+
+
+def _seeded(estimator: DirectionEstimator, seed: int) -> DirectionEstimator:
+    """The estimator, with the run's seed where it draws at random and was given none; the caller's stays as it is."""
+    params = estimator.get_params()
+    if params.get("random_state", 0) is not None:
+        return estimator
+    return clone(estimator).set_params(random_state=seed)
+
+
+def _residual_norm(acts: PooledActivations, remove: NeutralComponents | None, site: Site) -> tuple[float, str]:
+    """Mean residual norm at the site and the hash of its texts: the neutral ones where they are at hand."""
+    neutral = None if remove is None else remove.neutral
+    source = acts if neutral is None or isinstance(neutral, np.ndarray) else neutral
+    if str(site) not in source.residual_norm:
+        raise ConfigError(f"the store has no residual norm at {site}; record it again")
+    return float(source.residual_norm[str(site)]), source.corpus_hash

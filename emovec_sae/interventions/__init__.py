@@ -1,0 +1,1 @@
+"""Interventions: edits, dose, patching, and the comparison of arms at equal dose."""

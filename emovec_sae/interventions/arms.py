@@ -1,0 +1,63 @@
+"""Arms: the vectors that a comparison sets side by side, each a unit vector at one site."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from emovec_sae.decomposition.result import Decomposition
+from emovec_sae.directions.direction_set import DirectionSet
+from emovec_sae.errors import ConfigError
+from emovec_sae.interventions.edits import AddLatents, Shift, Steer
+from emovec_sae.saes.coder import SparseCoder
+from emovec_sae.sites import Site
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One condition of a comparison.
+
+    Attributes
+    ----------
+    name
+        ``raw``, ``k=16``, ``random``.
+    emotion
+        Whose arm it is; None for a control that serves every emotion.
+    edit
+        The shift whose dose is calibrated.
+    draw
+        Number of the random draw, 0 otherwise.
+    """
+
+    name: str
+    emotion: str | None
+    edit: Shift
+    draw: int = 0
+
+
+def raw_arms(directions: DirectionSet, emotions: list[str]) -> list[Arm]:
+    """The emotion vectors themselves."""
+    return [Arm("raw", emotion, Steer(directions[emotion], coefficient=1.0)) for emotion in emotions]
+
+
+def latent_arms(
+    decomposition: Decomposition, coder: SparseCoder, emotions: list[str], *, sizes: tuple[int, ...] = (1, 4, 16)
+) -> list[Arm]:
+    """The k latents with the largest share of each vector, in the amounts in which they compose it."""
+    rows = coder.directions.cpu().numpy()
+    found = []
+    for emotion in emotions:
+        for k in sizes:
+            latents, amounts = decomposition.latents(emotion, k)
+            if len(latents) < k:
+                raise ConfigError(f"the decomposition of '{emotion}' holds {len(latents)} latents, an arm wants {k}; decompose with k={k}")
+            found.append(Arm(f"k={k}", emotion, AddLatents(rows, latents, amounts, site=coder.site, coefficient=1.0)))
+    return found
+
+
+def random_arms(site: Site, d_model: int, *, draws: int, seed: int) -> list[Arm]:
+    """Isotropic random directions; each is compared with every emotion."""
+    random = np.random.default_rng(seed)
+    vectors = random.standard_normal((draws, d_model)).astype(np.float32)
+    return [Arm("random", None, Shift(vector, site=site, coefficient=1.0), draw) for draw, vector in enumerate(vectors)]

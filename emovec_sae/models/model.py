@@ -1,0 +1,136 @@
+"""Model: a causal language model under nnsight, with its blocks, tokens and head found and checked."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from emovec_sae.models.blocks import Blocks
+from emovec_sae.models.tokens import Tokens
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+_SAMPLE = 2048
+"""Values of each parameter that enter the fingerprint."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded causal language model.
+
+    Attributes
+    ----------
+    name
+        The name it was asked for.
+    module
+        The Hugging Face module.
+    net
+        The same module wrapped by nnsight.
+    tokens
+        Its tokenizer with the house rules.
+    blocks
+        Where its parts are.
+    """
+
+    name: str
+    module: nn.Module = field(repr=False)
+    net: Any = field(repr=False)
+    tokens: Tokens = field(repr=False)
+    blocks: Blocks = field(repr=False)
+
+    @property
+    def n_layers(self) -> int:
+        """Number of blocks."""
+        return len(self.blocks.layers)
+
+    @property
+    def config(self) -> Any:
+        """The text part of the Hugging Face config."""
+        config: Any = self.module.config
+        return config.get_text_config() if hasattr(config, "get_text_config") else config
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream."""
+        return int(self.config.hidden_size)
+
+    @property
+    def context(self) -> int:
+        """Longest sequence in tokens that the model was made for."""
+        return int(getattr(self.config, "max_position_embeddings", 0) or 2**31)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the embedding: inputs go there."""
+        return next(self.module.parameters()).device
+
+    @property
+    def dtype(self) -> str:
+        """Precision of the weights, such as ``bfloat16``."""
+        return str(next(self.module.parameters()).dtype).removeprefix("torch.")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the names, shapes and a sample of every parameter in bfloat16: the same in any precision."""
+        import torch
+
+        found = hashlib.sha256()
+        for name, value in sorted(self.module.named_parameters()):
+            flat = value.detach().reshape(-1)
+            picked = flat[:: max(1, flat.numel() // _SAMPLE)][:_SAMPLE].to("cpu", torch.bfloat16).view(torch.int16)
+            found.update(f"{name}{tuple(value.shape)}".encode())
+            found.update(picked.numpy().tobytes())
+        return found.hexdigest()[:32]
+
+    def describe(self) -> dict[str, Any]:
+        """Facts that every artefact made with this model carries."""
+        return {
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "dtype": self.dtype,
+            "d_model": self.d_model,
+            "n_layers": self.n_layers,
+            "architecture": type(self.module).__name__,
+        }
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Logits of states taken after the last norm.
+
+        Parameters
+        ----------
+        hidden
+            Shape (..., d_model).
+
+        Returns
+        -------
+        torch.Tensor
+            Shape (..., vocabulary), float32.
+        """
+        logits = self._output()(hidden).float()
+        logits = logits * float(getattr(self.config, "logit_scale", None) or 1.0)
+        logits = logits / float(getattr(self.config, "logits_scaling", None) or 1.0)
+        cap = getattr(self.config, "final_logit_softcapping", None)
+        return logits if not cap else (logits / cap).tanh() * cap
+
+    def unembedding(self) -> Tensor:
+        """Unembedding rows with the last norm's gain folded in, shape (vocabulary, d_model), float32, on the CPU."""
+        import torch
+
+        norm: Any = self.module.get_submodule(self.blocks.norm)
+        with torch.no_grad():
+            if isinstance(norm, torch.nn.LayerNorm) or "LayerNorm" in type(norm).__name__:
+                gain = norm.weight
+            else:  # an RMS norm of ones is its gain, whether it is kept as w or as 1 + w
+                gain = norm(torch.ones(self.d_model, dtype=norm.weight.dtype, device=norm.weight.device))
+            return (self._output().weight.float() * gain.float()).cpu()
+
+    def token_strings(self, ids: Any) -> list[str]:
+        """Readable text of single tokens."""
+        return self.tokens.strings(ids)
+
+    def _output(self) -> Any:
+        return self.module.get_output_embeddings()  # pyright: ignore[reportCallIssue]

@@ -1,0 +1,225 @@
+"""The seam: one way to read activations at sites, apply functions there, and skip blocks that were already run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from emovec_sae.errors import ModelError
+from emovec_sae.models.model import Model
+from emovec_sae.models.tokens import Batch
+from emovec_sae.sites import Site
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+POSITIONS = ("all", "prompt", "generated", "last")
+"""Tokens that an edit may be confined to."""
+
+
+@runtime_checkable
+class Edit(Protocol):
+    """A function (hidden states, mask) -> hidden states at a site.
+
+    Attributes
+    ----------
+    site
+        Where it acts.
+    positions
+        One of ``all``, ``prompt``, ``generated``, ``last`` (the last token at hand: of the prompt, then each new one).
+    """
+
+    @property
+    def site(self) -> Site:
+        """Where the edit acts."""
+        ...
+
+    @property
+    def positions(self) -> str:
+        """Which tokens the mask lets through."""
+        ...
+
+    def __call__(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Return new hidden states, shape (batch, sequence, d_model); `mask` (batch, sequence) is True where to act."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Residuals after some block, so that the blocks up to it need not run again.
+
+    Attributes
+    ----------
+    batch
+        The tokens.
+    layer
+        The last block that was run; -1 means none.
+    hidden
+        ``resid_post`` of that block, shape (batch, sequence, d_model); None with layer -1.
+    """
+
+    batch: Batch
+    layer: int
+    hidden: Tensor | None
+
+    def rows(self, rows: Sequence[int] | Tensor) -> Prefix:
+        """Pick (or repeat) rows of the batch."""
+        import torch
+
+        index = torch.as_tensor(rows, device=self.batch.input_ids.device)
+        batch = Batch(*(None if one is None else one[index] for one in _parts(self.batch)))  # pyright: ignore[reportArgumentType]
+        return Prefix(batch, self.layer, None if self.hidden is None else self.hidden[index])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a forward pass was asked for.
+
+    Attributes
+    ----------
+    values
+        Activations by site, each (batch, sequence, d_model), after the edits at that site.
+    final
+        States after the last norm, (batch, sequence, d_model), or None if the pass stopped earlier.
+    """
+
+    values: dict[Site, Tensor]
+    final: Tensor | None
+
+
+def forward(
+    model: Model,
+    batch: Batch,
+    *,
+    read: Iterable[Site] = (),
+    edits: Sequence[Edit] = (),
+    prefix: Prefix | None = None,
+    final: bool = False,
+) -> Outcome:
+    """Run a model once: read sites, apply edits, and stop at the deepest site that is needed.
+
+    Parameters
+    ----------
+    model
+        The model.
+    batch
+        Right-padded tokens.
+    read
+        Sites to read; with edits at the same site, the edited value is read.
+    edits
+        Applied in their order at each site.
+    prefix
+        Residuals of the same batch from `run_prefix`; its blocks are skipped.
+    final
+        Also return the states after the last norm (the head is left to ``model.head``, on the positions that matter).
+
+    Raises
+    ------
+    ModelError
+        If a site cannot be read, or an edit lies below the prefix.
+    """
+    import nnsight
+    import torch
+
+    wanted = set(read)
+    by_site: dict[Site, list[Edit]] = {}
+    for edit in edits:
+        by_site.setdefault(edit.site, []).append(edit)
+    for site in {*wanted, *by_site}:
+        model.blocks.path(site)
+    start, hidden = _resume(prefix, by_site, wanted, batch)
+    here = Site("resid_post", start) if hidden is not None else None
+    ahead = sorted({*wanted, *by_site} - {here})
+    with torch.no_grad(), model.net.trace(batch.inputs()) as tracer:
+        kept = nnsight.save({})
+        for layer in range(start + 1):
+            _envoy(model, model.blocks.layers[layer]).skip(hidden)
+        for site in ahead:
+            value = apply_edits(read_value(model, site), by_site.get(site, ()), batch.mask, step=0)
+            if site in by_site:
+                write_value(model, site, value)
+            if site in wanted:
+                kept[site] = value
+        if final:
+            kept["final"] = _envoy(model, model.blocks.norm).output
+        tracer.stop()
+    last = kept.pop("final", None)
+    if here is not None and here in wanted:
+        kept[here] = hidden
+    return Outcome(values=dict(kept), final=last)
+
+
+def run_prefix(model: Model, batch: Batch, below: Site) -> Prefix:
+    """Run the blocks below a site once, so that every edit at it starts from there.
+
+    The residual kept is the site's own for ``resid_post``, and the one that enters its block otherwise.
+    """
+    layer = below.layer if below.stream == "resid_post" else below.layer - 1
+    if layer < 0:
+        return Prefix(batch, -1, None)
+    site = Site("resid_post", layer)
+    return Prefix(batch, layer, forward(model, batch, read=[site]).values[site])
+
+
+def _resume(
+    prefix: Prefix | None, by_site: dict[Site, list[Edit]], wanted: set[Site], batch: Batch
+) -> tuple[int, Tensor | None]:
+    """Last block to skip and the stream that leaves it, with the edits at exactly that place applied."""
+    if prefix is None or prefix.hidden is None:
+        return -1, None
+    here = Site("resid_post", prefix.layer)
+    early = [str(site) for site in {*by_site, *wanted} if site < here]
+    if early:
+        raise ModelError(f"sites {', '.join(sorted(early))} lie below block {prefix.layer}, which is not run again")
+    return prefix.layer, apply_edits(prefix.hidden, by_site.get(here, ()), batch.mask, step=0)
+
+
+def apply_edits(value: Tensor, edits: Sequence[Edit], mask: Tensor, *, step: int) -> Tensor:
+    """Apply edits of one site in their order; `mask` is True at the real tokens of this step."""
+    for edit in edits:
+        value = edit(value, edit_mask(edit, mask, step))
+    return value
+
+
+def edit_mask(edit: Edit, mask: Tensor, step: int) -> Tensor:
+    """Tokens on which an edit acts in a step of generation (step 0 is the prompt), shape (batch, sequence)."""
+    import torch
+
+    if edit.positions == "all" or edit.positions == ("prompt" if step == 0 else "generated"):
+        return mask
+    if edit.positions == "last":
+        index = torch.arange(mask.shape[1], device=mask.device)
+        last = torch.where(mask, index, -1).amax(dim=1, keepdim=True)
+        return index == last
+    return torch.zeros_like(mask)
+
+
+def read_value(model: Model, site: Site) -> Tensor:
+    """Inside a trace: the stream at a site, shape (batch, sequence, d_model)."""
+    envoy = _envoy(model, model.blocks.path(site))
+    value = envoy.input if site.stream == "resid_pre" else envoy.output
+    return value[0] if isinstance(value, tuple) else value
+
+
+def write_value(model: Model, site: Site, value: Tensor) -> None:
+    """Inside a trace: replace the stream at a site, keeping whatever else the module returns."""
+    envoy = _envoy(model, model.blocks.path(site))
+    if site.stream == "resid_pre":
+        envoy.input = value
+    elif isinstance(envoy.output, tuple):
+        envoy.output = (value, *envoy.output[1:])
+    else:
+        envoy.output = value
+
+
+def _envoy(model: Model, path: str) -> Any:
+    """The nnsight envoy of a dotted module path."""
+    found: Any = model.net
+    for part in path.split("."):
+        found = found[int(part)] if part.isdigit() else getattr(found, part)
+    return found
+
+
+def _parts(batch: Batch) -> tuple[Tensor | None, ...]:
+    return batch.input_ids, batch.mask, batch.position_ids, batch.attention

@@ -1,0 +1,1 @@
+"""Scores: how likely the words of an emotion are next, and how much an edit disturbs the model."""

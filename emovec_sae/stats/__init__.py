@@ -1,0 +1,33 @@
+"""Intervals over groups, permutation tests, corrections for many tests: arrays in, small frozen results out."""
+
+from __future__ import annotations
+
+from emovec_sae.stats.bootstrap import Interval, bootstrap_mean, bootstrap_ratio
+from emovec_sae.stats.correlation import Correlation, correlation
+from emovec_sae.stats.fdr import benjamini_hochberg, holm
+from emovec_sae.stats.permutation import (
+    PermutationTest,
+    label_permutation,
+    max_t_p,
+    permutation_p,
+    permuted_labels,
+    sign_flip,
+)
+from emovec_sae.stats.proportion import proportion
+
+__all__ = [
+    "Correlation",
+    "Interval",
+    "PermutationTest",
+    "benjamini_hochberg",
+    "bootstrap_mean",
+    "bootstrap_ratio",
+    "correlation",
+    "holm",
+    "label_permutation",
+    "max_t_p",
+    "permutation_p",
+    "permuted_labels",
+    "proportion",
+    "sign_flip",
+]

@@ -1,0 +1,27 @@
+"""What every test run shares: no network, few threads, reproducible hypothesis examples.
+
+Sockets other than the loopback are blocked by pytest-socket (``--allow-hosts`` in pyproject.toml); the environment
+below keeps libraries and child processes from trying.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+# Set before a test imports the library that reads them at import.
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    HF_DATASETS_OFFLINE="1",
+    TRANSFORMERS_OFFLINE="1",
+    WANDB_MODE="disabled",
+    TOKENIZERS_PARALLELISM="false",
+)
+# Small tensors gain nothing from more threads, and tests beside each other would fight for the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+settings.register_profile("local", deadline=None, max_examples=50)
+settings.register_profile("ci", parent=settings.get_profile("local"), derandomize=True, database=None)
+settings.load_profile("ci" if os.environ.get("CI") else "local")

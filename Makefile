@@ -31,7 +31,7 @@ check: $(READY)
 
 clean:
 	rm -rf .venv build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
-	find emovec_sae tests experiments -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # torch goes first, by itself: TORCH alone decides which build it is, so the constraints must not name another.
 $(READY): pyproject.toml constraints.txt

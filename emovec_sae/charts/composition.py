@@ -84,7 +84,9 @@ def _bar_names(table: pd.DataFrame) -> pd.Series:
 
 
 def _panels(table: pd.DataFrame, *, name: str, extent: float) -> list[alt.LayerChart]:
-    single = table[table["kind"] == "latent"].sort_values("share", key=lambda s: s.abs(), ascending=False, kind="stable")
+    single = table[table["kind"] == "latent"].sort_values(
+        "share", key=lambda s: s.abs(), ascending=False, kind="stable"
+    )
     sums = table[table["kind"] != "latent"]
     panels = []
     if len(single):
@@ -104,13 +106,17 @@ def _panel(table: pd.DataFrame, title: str, name: str, *, extent: float) -> alt.
     y = alt.Y(
         "bar:N",
         sort=list(scaled["bar"]),
-        axis=alt.Axis(title=None, ticks=False, domain=False, labelLimit=_LABELS, minExtent=extent, labelColor=theme.INK),
+        axis=alt.Axis(
+            title=None, ticks=False, domain=False, labelLimit=_LABELS, minExtent=extent, labelColor=theme.INK
+        ),
         scale=alt.Scale(paddingInner=0.3, paddingOuter=0.2),
     )
     x = alt.X("share_pc:Q", axis=alt.Axis(title=title, grid=True, tickCount=6), scale=alt.Scale(nice=True))
     base = alt.Chart(rows(scaled)).encode(y=y, tooltip=["label:N", "share:Q", "low:Q", "high:Q", "n_texts:Q"])
     layers = [
-        base.mark_bar(color=theme.NULL, height=_STEP - 2, aria=False).encode(x=alt.X("null_low_pc:Q"), x2="null_high_pc:Q"),
+        base.mark_bar(color=theme.NULL, height=_STEP - 2, aria=False).encode(
+            x=alt.X("null_low_pc:Q"), x2="null_high_pc:Q"
+        ),
         base.mark_bar(height=9).encode(x=x, color=alt.Color("colour:N", scale=None)),
         base.mark_rule(color=theme.INK, strokeWidth=1.1, aria=False).encode(x=alt.X("low_pc:Q"), x2="high_pc:Q"),
         base.mark_text(align="left", dx=5, color=theme.MUTED, fontSize=9.5).encode(x=alt.X("edge:Q"), text="said:N"),

@@ -39,8 +39,7 @@ def dose_curves(frame: pd.DataFrame, *, interval: str = INTERVAL) -> alt.FacetCh
         alt.Chart().mark_rule(color=theme.RULE, strokeWidth=0.8, aria=False).encode(y=alt.datum(0)),
         base.mark_area(opacity=0.14, aria=False, strokeWidth=0).encode(y=alt.Y("low:Q"), y2="high:Q"),
         base.mark_line(strokeWidth=1.6).encode(
-            strokeDash=dash,
-            y=alt.Y("effect:Q", axis=alt.Axis(title="change of log-odds (nats)", tickCount=5))
+            strokeDash=dash, y=alt.Y("effect:Q", axis=alt.Axis(title="change of log-odds (nats)", tickCount=5))
         ),
         base.mark_point(filled=True, size=24, opacity=1).encode(
             shape=shape,
@@ -106,7 +105,13 @@ def _arm_channels(arms: list[str]) -> tuple[alt.Color, alt.StrokeDash, alt.Shape
     colours, dashes, shapes = zip(*styles.values(), strict=True)
     # Colour and shape share one legend; the dashes need none, since every line runs through its own points.
     legend = alt.Legend(
-        title=None, orient="top", direction="horizontal", symbolSize=60, symbolOpacity=1, symbolStrokeWidth=0, columnPadding=18
+        title=None,
+        orient="top",
+        direction="horizontal",
+        symbolSize=60,
+        symbolOpacity=1,
+        symbolStrokeWidth=0,
+        columnPadding=18,
     )
     return (
         alt.Color("arm:N", scale=alt.Scale(domain=names, range=list(colours)), legend=legend),

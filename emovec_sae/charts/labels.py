@@ -109,9 +109,7 @@ def _centres(point: np.ndarray, half: np.ndarray, distance: float) -> np.ndarray
 
 
 def _overlaps(box: np.ndarray, boxes: np.ndarray) -> bool:
-    apart = (
-        (boxes[:, 0] >= box[2]) | (boxes[:, 2] <= box[0]) | (boxes[:, 1] >= box[3]) | (boxes[:, 3] <= box[1])
-    )
+    apart = (boxes[:, 0] >= box[2]) | (boxes[:, 2] <= box[0]) | (boxes[:, 1] >= box[3]) | (boxes[:, 3] <= box[1])
     return bool((~apart).any())
 
 

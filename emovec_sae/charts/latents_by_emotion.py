@@ -52,7 +52,11 @@ def latents_by_emotion(frame: pd.DataFrame) -> alt.LayerChart:
         "delta:Q",
         scale=alt.Scale(domain=[-reach, reach], range=list(theme.DIVERGING), clamp=True, interpolate="lab"),
         legend=alt.Legend(
-            title="\u0394 \u00d7 decoder norm, in units of |v|", orient="top", gradientLength=180, values=ends, format=".2f"
+            title="\u0394 \u00d7 decoder norm, in units of |v|",
+            orient="top",
+            gradientLength=180,
+            values=ends,
+            format=".2f",
         ),
     )
     cells = base.mark_rect(aria=False, stroke=theme.BACK, strokeWidth=0.6).encode(
@@ -65,9 +69,7 @@ def latents_by_emotion(frame: pd.DataFrame) -> alt.LayerChart:
         f"{len(names)} latents in {len(emotions)} emotion vectors",
         f"n = {len(table):,} cells, point values without intervals; \u2212 marks cells below {signed(-0.2 * reach)}",
     )
-    return theme.dress(
-        alt.layer(cells, marks).properties(width=alt.Step(wide), height=alt.Step(_STEP), title=title)
-    )
+    return theme.dress(alt.layer(cells, marks).properties(width=alt.Step(wide), height=alt.Step(_STEP), title=title))
 
 
 def caption(frame: pd.DataFrame) -> str:

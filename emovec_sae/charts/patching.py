@@ -69,8 +69,12 @@ def _with_place(table: pd.DataFrame) -> pd.DataFrame:
     for column in ("where", "position"):
         if column in table.columns and table[column].notna().all():
             names = table[column] if column == "where" else table[column].astype(int)
-            return table.assign(place=[signed(name, 0) if isinstance(name, int) else str(name) for name in names.tolist()])
-    raise ConfigError("chart 'patching' needs a column 'where' (spans) or 'position' (counted from the end), without gaps")
+            return table.assign(
+                place=[signed(name, 0) if isinstance(name, int) else str(name) for name in names.tolist()]
+            )
+    raise ConfigError(
+        "chart 'patching' needs a column 'where' (spans) or 'position' (counted from the end), without gaps"
+    )
 
 
 def _places(table: pd.DataFrame) -> list[str]:
@@ -84,8 +88,8 @@ def _panel(table: pd.DataFrame, stream: str, places: list[str]) -> alt.LayerChar
     layers = sorted(int(layer) for layer in table["layer"].unique())
     wide = max(12, min(44, round(560 / len(layers))))
     tall = 30 if len(places) <= 6 else 18
-    # With many positions most cells hold noise around zero: only what stands out is written.
-    least = (0.0 if len(places) <= 6 else 0.1) if wide >= 18 else float("inf")
+    # Most cells hold noise around zero: only what stands out is written, more of it where there is room.
+    least = float("inf") if wide < 18 else 0.0 if wide >= 26 else 0.05 if len(places) <= 6 else 0.1
     said = [_short(value) if abs(value) >= least else "" for value in table["recovered"]]
     table = table.assign(said=said, dark=table["recovered"] < -0.5 * _REACH)
     axis = {"domain": False, "ticks": False, "grid": False}

@@ -91,13 +91,17 @@ def _writers(chart: alt.TopLevelMixin, table: pd.DataFrame, caption: str) -> dic
 
         return write
 
+    def vector(part: Path) -> None:
+        draw("svg")(part)
+        part.write_text(_renumbered(part.read_text(encoding="utf-8")), encoding="utf-8")
+
     def spec(part: Path) -> None:
         with alt.theme.enable(theme.NAME), alt.data_transformers.enable("default", max_rows=None):
             text = json.dumps(chart.to_dict(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         part.write_text(text + "\n", encoding="utf-8")
 
     return {
-        "svg": draw("svg"),
+        "svg": vector,
         "pdf": draw("pdf"),
         "png": draw("png"),
         "parquet": lambda part: table.to_parquet(part, index=False),
@@ -105,3 +109,16 @@ def _writers(chart: alt.TopLevelMixin, table: pd.DataFrame, caption: str) -> dic
         "caption.md": lambda part: part.write_text(caption.strip() + "\n", encoding="utf-8"),
         "vl.json": spec,
     }
+
+
+def _renumbered(svg: str) -> str:
+    """Count the ids of gradients and clips from 0: the renderer counts on from picture to picture in a process."""
+    numbers: dict[str, int] = {}
+
+    def again(match: re.Match[str]) -> str:
+        name = match["name"]
+        kind = name.rstrip("0123456789")
+        number = numbers.setdefault(name, sum(other.rstrip("0123456789") == kind for other in numbers))
+        return f"{match['before']}{kind}{number}{match['after']}"
+
+    return re.sub(r'(?P<before>id="|url\(#)(?P<name>(?:gradient_|clip)\d+)(?P<after>"|\))', again, svg)

@@ -10,7 +10,19 @@ from emovec_sae.charts import theme
 from emovec_sae.charts.frames import heading, percent, require, rows, signed, sites_in, span
 from emovec_sae.charts.labels import place_labels
 
-COLUMNS = ("emotion", "pc1", "pc2", "valence", "arousal", "family", "core", "explained1", "explained2", "site", "n_texts")
+COLUMNS = (
+    "emotion",
+    "pc1",
+    "pc2",
+    "valence",
+    "arousal",
+    "family",
+    "core",
+    "explained1",
+    "explained2",
+    "site",
+    "n_texts",
+)
 """One row an emotion; `explained1` and `explained2` are shares of variance, the same in every row."""
 
 _WIDTH, _RADIUS, _CORE, _OTHER = 610, 3.6, 10.5, 8.5
@@ -38,7 +50,9 @@ def vector_map(frame: pd.DataFrame) -> alt.LayerChart:
     colour = alt.Color(
         "valence:Q",
         scale=alt.Scale(domain=[1, 9], range=list(theme.VALENCE), interpolate="lab"),
-        legend=alt.Legend(title="valence: 1 unpleasant, 9 pleasant", orient="top", gradientLength=180, values=[1, 3, 5, 7, 9]),
+        legend=alt.Legend(
+            title="valence: 1 unpleasant, 9 pleasant", orient="top", gradientLength=180, values=[1, 3, 5, 7, 9]
+        ),
     )
     points = (
         alt.Chart(rows(table.drop(columns=["explained1", "explained2", "site", "n_texts"])))
@@ -97,9 +111,7 @@ def _window(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, int]:
     return low - grow, high + grow, round(_WIDTH * ratio)
 
 
-def _labels(
-    table: pd.DataFrame, low: np.ndarray, high: np.ndarray, height: int
-) -> tuple[list[alt.Chart], alt.Chart]:
+def _labels(table: pd.DataFrame, low: np.ndarray, high: np.ndarray, height: int) -> tuple[list[alt.Chart], alt.Chart]:
     """Text layers (a pale halo under each) and leader lines; core emotions first, then others where there is room."""
     size = np.array([_WIDTH, height], dtype=float)
     unit = (high - low) / size
@@ -109,7 +121,12 @@ def _labels(
     bounds = (float(size[0]), float(size[1]))
     texts = [str(name) for name in table["emotion"]]
     major, boxes = place_labels(
-        pixels, texts[:core], size=1.06 * _CORE, radius=_RADIUS + 0.6, reach=(1.5, 4, 7, 11, 16, 24, 34, 48, 66), bounds=bounds
+        pixels,
+        texts[:core],
+        size=1.06 * _CORE,
+        radius=_RADIUS + 0.6,
+        reach=(1.5, 4, 7, 11, 16, 24, 34, 48, 66),
+        bounds=bounds,
     )
     rest = np.concatenate([pixels[core:], pixels[:core]])
     minor, _ = place_labels(
@@ -121,7 +138,15 @@ def _labels(
         x, y = low + np.array([label.x, label.y]) * unit
         point = table.loc[row, ["pc1", "pc2"]].astype(float)
         records.append(
-            {"text": texts[row], "x": x, "y": y, "pc1": point["pc1"], "pc2": point["pc2"], "core": is_core, "far": label.far}
+            {
+                "text": texts[row],
+                "x": x,
+                "y": y,
+                "pc1": point["pc1"],
+                "pc2": point["pc2"],
+                "core": is_core,
+                "far": label.far,
+            }
         )
     frame = pd.DataFrame(records, columns=["text", "x", "y", "pc1", "pc2", "core", "far"])
     lines = (

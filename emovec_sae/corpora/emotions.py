@@ -1,4 +1,4 @@
-"""The 171 emotions with their families, topics and ratings, as the package ships them."""
+"""The 171 emotions with their families and topics, as the package ships them."""
 
 from __future__ import annotations
 
@@ -66,15 +66,3 @@ def load_emotions() -> Emotions:
         topics=found["topics"],
         demo_topics=tuple(found["demo_topics"]),
     )
-
-
-def load_norms() -> pd.DataFrame:
-    """Read the packaged ratings of the 171 emotions.
-
-    Returns
-    -------
-    pandas.DataFrame
-        `emotion`, `valence` (1 unpleasant to 9 pleasant), `arousal` (1 calm to 9 excited); one model rater, which
-        agrees with human norms at r = 0.97 on valence and 0.74 on arousal (``data/README.md``).
-    """
-    return pd.read_csv(DATA / "norms.csv", dtype={"emotion": "str", "valence": float, "arousal": float})

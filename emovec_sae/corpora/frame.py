@@ -84,6 +84,18 @@ class Corpus:
         """The groups, in the order in which they first occur."""
         return tuple(self.frame["group"].unique())
 
+    def head(self, count: int) -> Corpus:
+        """Keep the first `count` texts.
+
+        Raises
+        ------
+        CorpusError
+            If that leaves nothing.
+        """
+        if count < 1:
+            raise CorpusError(f"the first {count} texts of '{self.name}' are none; keep at least 1")
+        return Corpus(self.frame.head(count).reset_index(drop=True), self.name, self.path)
+
     def select(
         self, *, emotions: str | Iterable[str] | None = None, groups: str | Iterable[str] | None = None
     ) -> Corpus:

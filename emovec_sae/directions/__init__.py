@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from emovec_sae.directions.denoise import NeutralComponents
-from emovec_sae.directions.direction_set import Direction, DirectionSet
+from emovec_sae.directions.direction import Direction
+from emovec_sae.directions.direction_set import DirectionSet
 from emovec_sae.directions.estimators import DiffMean
 from emovec_sae.directions.evaluate import cross_validate, evaluate_directions
 from emovec_sae.directions.evaluation import Evaluation
 from emovec_sae.directions.files import load_directions, save_directions
 from emovec_sae.directions.fit import fit_directions
-from emovec_sae.directions.geometry import Geometry, fit_geometry, similarity_frame, vector_map_frame
+from emovec_sae.directions.geometry import Geometry, fit_geometry
 from emovec_sae.directions.logit_lens import logit_lens, word_ranks
 from emovec_sae.directions.readouts import READOUTS, TRANSDUCTIVE, ReadoutStats, read
 
@@ -31,7 +32,5 @@ __all__ = [
     "logit_lens",
     "read",
     "save_directions",
-    "similarity_frame",
-    "vector_map_frame",
     "word_ranks",
 ]

@@ -12,6 +12,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
+from emovec_sae.directions.threads import one_thread
 from emovec_sae.errors import ConfigError
 
 BASELINES = ("logistic", "centroid")
@@ -54,19 +55,26 @@ def tfidf_scores(texts: Sequence[str], y: np.ndarray, folds: np.ndarray, *, kind
     counts: Any = sparse.csr_matrix(CountVectorizer().fit_transform(texts))
     n_emotions = int(y.max()) + 1
     scores = np.zeros((len(y), n_emotions))
-    for fold in np.unique(folds):
-        test = folds == fold
-        train = counts[~test]
-        seen = train.getnnz(axis=0) > 0
-        weigh = TfidfTransformer().fit(train[:, seen])
-        known, new = weigh.transform(train[:, seen]), weigh.transform(counts[test][:, seen])
-        if kind == "centroid":
-            scores[test] = (new @ _centroids(known, y[~test], n_emotions).T).toarray()
-        else:
-            # C = 10: on tf-idf rows of unit length the default shrinks to the class prior.
-            read = LogisticRegression(C=10.0, max_iter=2000).fit(known, y[~test]).decision_function(new)
-            scores[test] = np.stack([-read, read], axis=1) if read.ndim == 1 else read
+    with one_thread():
+        for fold in np.unique(folds):
+            test = folds == fold
+            train = counts[~test]
+            seen = train.getnnz(axis=0) > 0
+            weigh = TfidfTransformer().fit(train[:, seen])
+            known, new = weigh.transform(train[:, seen]), weigh.transform(counts[test][:, seen])
+            read = _centroid_scores if kind == "centroid" else _logistic_scores
+            scores[test] = read(known, y[~test], new, n_emotions)
     return scores
+
+
+def _centroid_scores(known: Any, y: np.ndarray, new: Any, n_emotions: int) -> np.ndarray:
+    return (new @ _centroids(known, y, n_emotions).T).toarray()
+
+
+def _logistic_scores(known: Any, y: np.ndarray, new: Any, n_emotions: int) -> np.ndarray:
+    # C = 10: on tf-idf rows of unit length the default of 1 shrinks nearly to the class prior.
+    scores = LogisticRegression(C=10.0, max_iter=2000).fit(known, y).decision_function(new)
+    return np.stack([-scores, scores], axis=1) if n_emotions == 2 else scores
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from emovec_sae.directions.source import PooledActivations, values_at
+from emovec_sae.directions.threads import one_thread
 from emovec_sae.errors import MismatchError
 from emovec_sae.sites import Site
 
@@ -58,13 +59,14 @@ class NeutralComponents(TransformerMixin, BaseEstimator):
         """
         if not isinstance(self.share, Real) or not 0 < float(self.share) <= 1:
             raise ValueError(f"share is {self.share!r}; a share of the variance in (0, 1] is wanted, such as 0.5")
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        values = X.astype(np.float64)
+        checked = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        values = np.asarray(checked, dtype=np.float64)
         if not bool((values.std(axis=0) > 0).any()):
             self.components_ = np.zeros((0, values.shape[1]))
             self.explained_ = np.zeros(0)
             return self
-        found = PCA(svd_solver="full").fit(values)
+        with one_thread():
+            found = PCA(svd_solver="full").fit(values)
         # The margin keeps a share that is met but for rounding from costing one component more.
         reached = np.cumsum(found.explained_variance_ratio_) >= float(self.share) - 1e-9
         count = int(np.argmax(reached)) + 1
@@ -75,11 +77,11 @@ class NeutralComponents(TransformerMixin, BaseEstimator):
     def transform(self, X: Any) -> np.ndarray:
         """Project the components out of vectors X, shape (n, d); nothing is centred."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return project_out(X, self.components_)
+        vectors = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return project_out(np.asarray(vectors), self.components_)
 
     def at(self, site: Site, *, pool: str = "mean", model: Any = None) -> NeutralComponents:
-        """Fit on the neutral texts at a site; this object stays as it is (and is returned if it holds none but is fitted).
+        """Fit on the neutral texts at a site; this object stays as it is (one that was fitted by hand is returned).
 
         Parameters
         ----------

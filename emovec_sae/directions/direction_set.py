@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from emovec_sae.directions.baseline import WordCentroids
+from emovec_sae.directions.direction import Direction
 from emovec_sae.directions.readouts import ReadoutStats, read, unit_rows
 from emovec_sae.errors import ConfigError, MismatchError, suggest
 from emovec_sae.provenance import digest
@@ -108,9 +109,10 @@ class DirectionSet:
             object.__setattr__(self, name, _frozen(getattr(self, name)))
 
     def __repr__(self) -> str:
+        how = f"{self.estimator.get('name')}, read by {self.readout}"
         return (
-            f"DirectionSet({len(self)} emotions at {self.site} of {self.model.get('name')}, {self.estimator.get('name')}, "
-            f"{len(self.removed)} neutral components removed, {int(self.n_texts.sum())} texts, read by {self.readout})"
+            f"DirectionSet({len(self)} emotions at {self.site} of {self.model.get('name')}, {how}, {len(self.removed)} neutral components removed, "
+            f"{int(self.n_texts.sum())} texts)"
         )
 
     def __len__(self) -> int:
@@ -248,54 +250,6 @@ class DirectionSet:
         from emovec_sae.directions.files import save_directions
 
         return save_directions(self, path, overwrite=overwrite)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Direction:
-    """One direction of a set.
-
-    Attributes
-    ----------
-    set
-        The set that it belongs to.
-    row
-        Its row there.
-    """
-
-    set: DirectionSet
-    row: int
-
-    def __repr__(self) -> str:
-        return f"Direction({self.emotion!r} at {self.site}, norm {self.norm:.3g})"
-
-    @property
-    def emotion(self) -> str:
-        """Its emotion."""
-        return self.set.emotions[self.row]
-
-    @property
-    def vector(self) -> np.ndarray:
-        """The denoised vector, raw norm kept, shape (d,)."""
-        return self.set.vectors[self.row]
-
-    @property
-    def unit(self) -> np.ndarray:
-        """The unit vector, shape (d,)."""
-        return self.set.units[self.row]
-
-    @property
-    def norm(self) -> float:
-        """L2 norm of the vector."""
-        return float(self.set.norms[self.row])
-
-    @property
-    def site(self) -> Site:
-        """Where it lives."""
-        return self.set.site
-
-    def scaled(self, strength: float) -> np.ndarray:
-        """The direction at a strength: `strength` times the site's residual norm long, shape (d,)."""
-        return self.unit * np.float32(strength * self.set.residual_norm)
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

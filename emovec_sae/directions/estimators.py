@@ -66,23 +66,24 @@ class DiffMean(ClassifierMixin, BaseEstimator):
         ValueError
             If there are fewer than two classes or values are not finite (scikit-learn's contract).
         """
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
-        check_classification_targets(y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
+        checked, labels = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        check_classification_targets(labels)
+        values = np.asarray(checked, dtype=np.float64)
+        self.classes_, codes = np.unique(np.asarray(labels), return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"DiffMean compares classes: one class was given, '{self.classes_[0]}', two are needed")
-        sums = class_sums(X, codes, len(self.classes_))
+        sums = class_sums(values, codes, len(self.classes_))
         means = sums / np.bincount(codes)[:, None]
         self.grand_mean_ = means.mean(axis=0)
         self.vectors_ = means - self.grand_mean_
-        self.stats_ = ReadoutStats.fit(X.astype(np.float64), self.vectors_, balanced_weights(codes))
+        self.stats_ = ReadoutStats.fit(values, self.vectors_, balanced_weights(codes))
         return self
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Scores by the readout, shape (n_samples, n_classes); with two classes second minus first, (n_samples,)."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        scores = read(X.astype(np.float64), self.vectors_, self.stats_, readout=self.readout)
+        values = np.asarray(validate_data(self, X, dtype=[np.float64, np.float32], reset=False), dtype=np.float64)
+        scores = read(values, self.vectors_, self.stats_, readout=self.readout)
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict(self, X: Any) -> np.ndarray:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emovec_sae.directions.baseline import choose_baseline, tfidf_scores
-from emovec_sae.directions.crossval import Recipe, best_site, choose_sites, sweep
+from emovec_sae.directions.crossval import Recipe, sweep
 from emovec_sae.directions.denoise import NeutralComponents
 from emovec_sae.directions.estimators import DiffMean
 from emovec_sae.directions.evaluation import Bars, Evaluation, tabulate
-from emovec_sae.directions.folds import DirectionEstimator, assign_folds
+from emovec_sae.directions.folds import DirectionEstimator, assign_folds, described
 from emovec_sae.directions.ranking import Ranked, rank_texts
 from emovec_sae.directions.readouts import READOUTS, check_readout, read
 from emovec_sae.directions.source import Labelled, PooledActivations, labelled, sites_of, values_at
@@ -87,29 +87,26 @@ def cross_validate(
     _need_two(part)
     recipe = Recipe(DiffMean() if estimator is None else estimator, remove, pool)
     fold_of = assign_folds(part.groups, folds=folds)
-    found = sweep(acts, part, fold_of, sites=places, readouts=names, recipe=recipe)
-    which = names.index(readout)
-    if len(places) > 1:
-        chosen = choose_sites(acts, part, fold_of, sites=places, readout=readout, recipe=recipe)
-    else:
-        chosen = np.zeros(int(fold_of.max()) + 1, dtype=np.int64)
-    hits = np.stack([(found.rank[:, which] <= top).mean(axis=1) for top in (1, 5)], axis=1)
+    choose_by = readout if len(places) > 1 else None
+    found = sweep(acts, part, fold_of, sites=places, readouts=names, recipe=recipe, choose_by=choose_by)
+    which, n_folds = names.index(readout), int(fold_of.max()) + 1
+    chosen = found.chosen(n_folds)[fold_of]
     kind = choose_baseline(baseline, len(part.emotions))
     words = _by_fold(tfidf_scores(list(part.frame["text"]), part.y, fold_of, kind=kind), part.y, fold_of)
     return tabulate(
         part,
         sites=places,
         readings={(at, name): found.at(at, i) for at in range(len(places)) for i, name in enumerate(names)},
-        headline=found.at(chosen[fold_of], which),
-        headline_sites=[places[at] for at in chosen[fold_of]],
+        headline=found.at(chosen, which),
+        headline_sites=[places[at] for at in chosen],
         words=words,
         emotions=part.emotions,
         readout=readout,
-        site=places[best_site(hits)],
+        site=places[found.best(which)],
         baseline=f"TF-IDF, {kind}",
         bars=Bars(level=level, resamples=resamples, seed=seed),
         provenance=_provenance(acts, estimator=recipe.estimator, remove=remove, pool=pool, seed=seed)
-        | {"split": "groups held out in turn", "folds": int(fold_of.max()) + 1, "nested": len(places) > 1},
+        | {"split": "groups held out in turn", "folds": n_folds, "nested": len(places) > 1},
     )
 
 
@@ -202,7 +199,9 @@ def text_digest(text: str) -> str:
 
 def _need_two(part: Labelled) -> None:
     if len(part.emotions) < 2:
-        raise ConfigError(f"all texts carry the emotion '{part.emotions[0]}': a direction needs others to differ from")
+        raise ConfigError(
+            f"all texts carry the emotion '{'/'.join(part.emotions)}': a direction needs others to differ from"
+        )
 
 
 def _by_fold(scores: np.ndarray, y: np.ndarray, folds: np.ndarray) -> Ranked:
@@ -227,7 +226,7 @@ def _provenance(
         activations=acts.fingerprint,
         corpus_hash=acts.corpus_hash,
         model=dict(acts.model),
-        estimator={"name": type(estimator).__name__, "params": estimator.get_params()},
+        estimator=described(estimator),
         remove=None if remove is None else remove.provenance(),
         pool=pool,
         offset=acts.offset,

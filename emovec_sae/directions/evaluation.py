@@ -16,7 +16,7 @@ from emovec_sae.directions.readouts import TRANSDUCTIVE, check_readout
 from emovec_sae.directions.source import Labelled
 from emovec_sae.provenance import write_json
 from emovec_sae.sites import Site
-from emovec_sae.stats import bootstrap_mean
+from emovec_sae.stats import Interval, bootstrap_mean, proportion
 
 if TYPE_CHECKING:
     import altair as alt
@@ -37,20 +37,23 @@ class Bars:
         """Mean of values with its interval: value, low, high, n (of values), clusters, method."""
         known = np.isfinite(values)
         values, groups = values[known], groups[known]
-        clusters = len(np.unique(groups))
         if len(values) == 0:
-            return {"value": np.nan, "low": np.nan, "high": np.nan, "n": 0, "clusters": 0, "method": "none"}
-        if clusters < 2:
-            # One topic says nothing of how topics differ: the mean stands alone.
-            mean = float(values.mean())
-            return {"value": mean, "low": np.nan, "high": np.nan, "n": len(values), "clusters": clusters, "method": "none"}
+            return {"value": np.nan, "low": np.nan, "high": np.nan, "n": 0, "clusters": 0, "method": "none: no texts"}
         found = bootstrap_mean(values, groups, level=self.level, resamples=self.resamples, seed=self.seed)
-        # A share of texts or an area has no business outside 0 to 1, where a t interval can reach.
-        low, high = max(0.0, float(found.low)), min(1.0, float(found.high))
-        return {
-            "value": float(found.value), "low": low, "high": high,
-            "n": len(values), "clusters": clusters, "method": str(found.method),
-        }  # fmt: skip
+        # A share of texts or an area has no business outside 0 to 1, where a t interval can reach; NaN stays NaN.
+        low, high = np.clip([found.low, found.high], 0, 1)
+        return _row(found) | {"low": float(low), "high": float(high)}
+
+    def share(self, hits: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
+        """As `over` for few texts that are each right or wrong: keeps a width where all are right, or none."""
+        return _row(proportion(hits, groups, level=self.level))
+
+
+def _row(found: Interval) -> dict[str, Any]:
+    return {
+        "value": found.value, "low": found.low, "high": found.high,
+        "n": found.n, "clusters": found.clusters, "method": found.method,
+    }  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,9 +203,7 @@ def tabulate(
         predicted=[emotions[code] for code in headline.predicted],
         auroc=headline.auroc,
     )
-    head = [
-        {"metric": name, **over(headline.metric(name)), "chance": chance(name, len(emotions))} for name in METRICS
-    ]
+    head = [{"metric": name, **over(headline.metric(name)), "chance": chance(name, len(emotions))} for name in METRICS]
     empty = ["metric", *_NUMBER, "clusters", "method"]
     return Evaluation(
         scores=pd.DataFrame(rows),
@@ -223,14 +224,13 @@ def _by_emotion(part: Labelled, found: Ranked, bars: Bars) -> pd.DataFrame:
     for code, name in enumerate(part.emotions):
         mine = part.y == code
         for metric in METRICS:
-            rows.append({"emotion": name, "metric": metric, **bars.over(found.metric(metric)[mine], part.groups[mine])})
+            interval = bars.over if metric == "auroc" else bars.share
+            rows.append({"emotion": name, "metric": metric, **interval(found.metric(metric)[mine], part.groups[mine])})
     return pd.DataFrame(rows)
 
 
 def _numbers(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    return {
-        str(row["metric"]): {key: _plain(row[key]) for key in _NUMBER} for row in table.to_dict("records")
-    }
+    return {str(row["metric"]): {key: _plain(row[key]) for key in _NUMBER} for row in table.to_dict("records")}
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Direction sets on disk: ``NAME.safetensors`` for the numbers, ``NAME.json`` for what they are.
 
-The pair is one artefact: the tensors carry the hash of the sidecar's facts, the sidecar carries the hash of the tensor file, so
-that a truncated file, an edited one or a sidecar of another set is noticed when it is read.
+The pair is one artefact: the tensors carry the hash of what the sidecar says, the sidecar carries the hash of the
+tensor file, so that a truncated file, an edited one or a sidecar of another set is noticed when it is read.
 """
 
 from __future__ import annotations

@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 
 from emovec_sae.directions.baseline import WordCentroids
-from emovec_sae.directions.crossval import Recipe, best_site, sweep
+from emovec_sae.directions.crossval import Recipe, sweep
 from emovec_sae.directions.denoise import NeutralComponents, project_out
 from emovec_sae.directions.direction_set import DirectionSet
 from emovec_sae.directions.estimators import DiffMean
 from emovec_sae.directions.evaluate import text_digest
-from emovec_sae.directions.folds import DirectionEstimator, assign_folds
+from emovec_sae.directions.folds import DirectionEstimator, assign_folds, described, fresh
 from emovec_sae.directions.readouts import ReadoutStats, balanced_weights, check_readout
 from emovec_sae.directions.source import Labelled, PooledActivations, labelled, values_at
 from emovec_sae.errors import ConfigError
@@ -70,12 +69,14 @@ def fit_directions(
     """
     part = labelled(acts)
     if len(part.emotions) < 2:
-        raise ConfigError(f"all texts carry the emotion '{part.emotions[0]}': a direction needs others to differ from")
+        raise ConfigError(
+            f"all texts carry the emotion '{'/'.join(part.emotions)}': a direction needs others to differ from"
+        )
     recipe = Recipe(_seeded(DiffMean() if estimator is None else estimator, seed), remove, pool)
     check_readout(readout)
     place, chosen = _place(acts, part, site=site, readout=readout, recipe=recipe)
     values = values_at(acts, place, pool, part.rows)
-    fitted = clone(recipe.estimator).fit(values, part.y)
+    fitted = fresh(recipe.estimator).fit(values, part.y)
     removed = recipe.components(acts, place)
     vectors = project_out(np.asarray(fitted.vectors_, dtype=np.float64), removed)
     norm, norm_of = _residual_norm(acts, remove, place)
@@ -96,7 +97,7 @@ def fit_directions(
         groups=part.group_names,
         stats=ReadoutStats.fit(values.astype(np.float64), vectors, balanced_weights(part.y)),
         readout=readout,
-        estimator={"name": type(fitted).__name__, "params": recipe.estimator.get_params()},
+        estimator=described(recipe.estimator),
         words=WordCentroids.fit(texts, part.y, len(part.emotions)),
         provenance=collect(
             seed=seed,
@@ -119,9 +120,9 @@ def _place(
     many = len(part.group_names) > INNER_FOLDS
     folds = assign_folds(part.groups, folds=INNER_FOLDS if many else None)
     found = sweep(acts, part, folds, sites=places, readouts=[readout], recipe=recipe)
-    hits = np.stack([(found.rank[:, 0] <= top).mean(axis=1) for top in (1, 5)], axis=1)
-    scores = {str(place): round(float(top1), 4) for place, top1 in zip(places, hits[:, 0], strict=True)}
-    return places[best_site(hits)], {"how": "inner held-out groups, top-1", "readout": readout, "top1": scores}
+    top1 = (found.rank[:, 0] <= 1).mean(axis=1)
+    scores = {str(place): round(float(share), 4) for place, share in zip(places, top1, strict=True)}
+    return places[found.best(0)], {"how": "inner held-out groups, top-1", "readout": readout, "top1": scores}
 
 
 def _seeded(estimator: DirectionEstimator, seed: int) -> DirectionEstimator:
@@ -129,7 +130,7 @@ def _seeded(estimator: DirectionEstimator, seed: int) -> DirectionEstimator:
     params = estimator.get_params()
     if params.get("random_state", 0) is not None:
         return estimator
-    return clone(estimator).set_params(random_state=seed)
+    return fresh(estimator, random_state=seed)
 
 
 def _residual_norm(acts: PooledActivations, remove: NeutralComponents | None, site: Site) -> tuple[float, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from sklearn.base import clone
@@ -23,9 +23,22 @@ class DirectionEstimator(Protocol):
         """Fit one vector a class."""
         ...
 
-    def get_params(self, deep: bool = ...) -> dict[str, Any]:
+    def get_params(self) -> dict[str, Any]:
         """Hyperparameters by name."""
         ...
+
+
+def fresh(estimator: DirectionEstimator, **params: Any) -> DirectionEstimator:
+    """An unfitted copy of an estimator, with some of its parameters changed."""
+    copy: Any = clone(cast("Any", estimator))
+    return copy.set_params(**params)
+
+
+def described(estimator: DirectionEstimator) -> dict[str, Any]:
+    """Name and parameters of an estimator for a record: numbers, texts and None as they are, the rest as its repr."""
+    plain = (str, int, float, bool, type(None))
+    params = {key: value if isinstance(value, plain) else repr(value) for key, value in estimator.get_params().items()}
+    return {"name": type(estimator).__name__, "params": params}
 
 
 def assign_folds(groups: np.ndarray, *, folds: int | None = None) -> np.ndarray:
@@ -113,7 +126,7 @@ class FoldedVectors:
             )
         if self._sums is None:
             keep = ~np.isin(self.folds, held)
-            return clone(self.estimator).fit(self.values[keep], self.y[keep]).vectors_
+            return fresh(self.estimator).fit(self.values[keep], self.y[keep]).vectors_
         means = (self._sums.sum(axis=0) - self._sums[held].sum(axis=0)) / counts[:, None]
         return means - means.mean(axis=0)
 

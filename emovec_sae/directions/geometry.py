@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
-from scipy.stats import pearsonr
 from sklearn.decomposition import PCA
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold
@@ -20,9 +19,11 @@ from sklearn.preprocessing import StandardScaler
 
 from emovec_sae.corpora import load_emotions, load_norms
 from emovec_sae.directions.evaluation import records
-from emovec_sae.errors import ConfigError
+from emovec_sae.directions.threads import one_thread
+from emovec_sae.errors import ConfigError, suggest
 from emovec_sae.provenance import collect, write_json
 from emovec_sae.sites import Site
+from emovec_sae.stats import correlation
 
 if TYPE_CHECKING:
     import altair as alt
@@ -62,10 +63,11 @@ class Geometry:
     explained
         Share of the variance of each component, shape (k,).
     correlations
-        One row a (component, rating): component ("PC1", ...), rating, r, low, high, n (rated emotions), method.
+        One row a (component, rating): component ("PC1", ...), rating, r, low, high, p (permutation, uncorrected),
+        n (rated emotions), method.
     ridge
-        One row a rating, read from unit vectors that the ridge did not see: rating, r, low, high, n, folds, method.
-        Without rows below 10 rated emotions.
+        One row a rating, read from unit vectors that the ridge did not see: rating, r, low, high, p, n,
+        folds, method. Without rows below 10 rated emotions.
     about
         One row an emotion: emotion, valence, arousal, family, core, n_texts; NaN where an emotion is not rated.
     provenance
@@ -85,7 +87,7 @@ class Geometry:
 
     def frame(self) -> pd.DataFrame:
         """The vector map, what `plot` draws: see `vector_map_frame`."""
-        return vector_map_frame(self)
+        return self.vector_map_frame()
 
     def plot(self) -> alt.LayerChart:
         """Draw the vector map from `frame`."""
@@ -93,11 +95,69 @@ class Geometry:
 
         return vector_map(self.frame())
 
-    def plot_similarity(self) -> alt.Chart:
+    def plot_similarity(self, *, emotions: Sequence[str] | None = None) -> alt.Chart:
         """Draw the heat map of cosines from `similarity_frame`."""
         from emovec_sae.charts.similarity import similarity
 
-        return similarity(similarity_frame(self))
+        return similarity(self.similarity_frame(emotions=emotions))
+
+    def vector_map_frame(self) -> pd.DataFrame:
+        """One row an emotion: emotion, pc1, pc2, ratings, family, core, explained1, explained2, site, n_texts."""
+        about = self.about
+        return pd.DataFrame(
+            {
+                "emotion": about["emotion"],
+                "pc1": self.coordinates[:, 0],
+                "pc2": self.coordinates[:, 1],
+                "valence": about["valence"],
+                "arousal": about["arousal"],
+                "family": about["family"],
+                "core": about["core"],
+                "explained1": float(self.explained[0]),
+                "explained2": float(self.explained[1]),
+                "site": str(self.site),
+                "n_texts": about["n_texts"],
+            }
+        )
+
+    def similarity_frame(self, *, emotions: Sequence[str] | None = None) -> pd.DataFrame:
+        """One row an ordered pair: emotion_a, emotion_b, cosine, order_a, order_b (positions in clustered order).
+
+        Parameters
+        ----------
+        emotions
+            Emotions to keep, which are then clustered among themselves; None keeps all.
+
+        Raises
+        ------
+        ConfigError
+            If an emotion is not there, or fewer than two are asked for.
+        """
+        rows, order = np.arange(len(self.emotions)), self.order
+        if emotions is not None:
+            rows = np.array([self._row(name) for name in dict.fromkeys(emotions)])
+            if len(rows) < 2:
+                raise ConfigError("a table of similarities needs at least two emotions")
+            order = clustered_order(self.cosines[np.ix_(rows, rows)])
+        n = len(rows)
+        place = np.empty(n, dtype=np.int64)
+        place[order] = np.arange(n)
+        names = np.array(self.emotions, dtype=object)[rows]
+        first, second = np.repeat(np.arange(n), n), np.tile(np.arange(n), n)
+        return pd.DataFrame(
+            {
+                "emotion_a": names[first],
+                "emotion_b": names[second],
+                "cosine": self.cosines[np.ix_(rows, rows)].ravel(),
+                "order_a": place[first],
+                "order_b": place[second],
+            }
+        )
+
+    def _row(self, emotion: str) -> int:
+        if emotion not in self.emotions:
+            raise ConfigError(f"no direction for '{emotion}'{suggest(emotion, self.emotions)}")
+        return self.emotions.index(emotion)
 
     def save(self, path: str | Path) -> Path:
         """Write the map and the correlations as one JSON file, atomically."""
@@ -125,7 +185,7 @@ def fit_geometry(
     folds
         Folds of emotions of the ridge reading.
     resamples, seed
-        Of the ridge's intervals (bootstrap over emotions) and folds.
+        Of the intervals (over emotions) and of the ridge's folds.
 
     Raises
     ------
@@ -139,7 +199,7 @@ def fit_geometry(
     cosines = np.clip(units @ units.T, -1, 1)
     found = PCA(min(COMPONENTS, len(directions) - 1, units.shape[1]), svd_solver="full").fit(units)
     coordinates = found.transform(units)
-    table = _correlate(coordinates, about)
+    table = _correlate(coordinates, about, resamples=resamples, seed=seed)
     for column in range(coordinates.shape[1]):
         mine = table["component"] == f"PC{column + 1}"
         if _strongest(table.loc[mine, "r"]) < 0:
@@ -149,51 +209,13 @@ def fit_geometry(
         emotions=directions.emotions,
         site=directions.site,
         cosines=cosines,
-        order=_clustered(cosines),
+        order=clustered_order(cosines),
         coordinates=coordinates,
         explained=found.explained_variance_ratio_,
         correlations=table,
         ridge=_read_ratings(units, about, folds=folds, resamples=resamples, seed=seed),
         about=about,
         provenance=collect(directions=directions.fingerprint, seed=seed),
-    )
-
-
-def vector_map_frame(geometry: Geometry) -> pd.DataFrame:
-    """One row an emotion: emotion, pc1, pc2, valence, arousal, family, core, explained1, explained2, site, n_texts."""
-    about = geometry.about
-    return pd.DataFrame(
-        {
-            "emotion": about["emotion"],
-            "pc1": geometry.coordinates[:, 0],
-            "pc2": geometry.coordinates[:, 1],
-            "valence": about["valence"],
-            "arousal": about["arousal"],
-            "family": about["family"],
-            "core": about["core"],
-            "explained1": float(geometry.explained[0]),
-            "explained2": float(geometry.explained[1]),
-            "site": str(geometry.site),
-            "n_texts": about["n_texts"],
-        }
-    )
-
-
-def similarity_frame(geometry: Geometry) -> pd.DataFrame:
-    """One row an ordered pair: emotion_a, emotion_b, cosine, order_a, order_b (positions in clustered order)."""
-    n = len(geometry.emotions)
-    place = np.empty(n, dtype=np.int64)
-    place[geometry.order] = np.arange(n)
-    names = np.array(geometry.emotions, dtype=object)
-    first, second = np.repeat(np.arange(n), n), np.tile(np.arange(n), n)
-    return pd.DataFrame(
-        {
-            "emotion_a": names[first],
-            "emotion_b": names[second],
-            "cosine": geometry.cosines.ravel(),
-            "order_a": place[first],
-            "order_b": place[second],
-        }
     )
 
 
@@ -210,7 +232,11 @@ def _about(directions: DirectionSet, norms: pd.DataFrame) -> pd.DataFrame:
     return about.assign(family=about["family"].fillna("other"), core=about["core"].eq(other=True))
 
 
-def _clustered(cosines: np.ndarray) -> np.ndarray:
+def clustered_order(cosines: np.ndarray) -> np.ndarray:
+    """Rows of a matrix of cosines, shape (n, n), in the order of their clusters, shape (n,).
+
+    Average linkage of 1 - cosine; the leaves are ordered so that neighbours are as alike as can be.
+    """
     distance = 1 - (cosines + cosines.T) / 2
     np.fill_diagonal(distance, 0)
     tree = linkage(squareform(np.clip(distance, 0, None), checks=False), method="average", optimal_ordering=True)
@@ -221,19 +247,15 @@ def _rated(about: pd.DataFrame, rating: str) -> np.ndarray:
     return np.flatnonzero(about[rating].notna().to_numpy())
 
 
-def _correlate(coordinates: np.ndarray, about: pd.DataFrame) -> pd.DataFrame:
+def _correlate(coordinates: np.ndarray, about: pd.DataFrame, *, resamples: int, seed: int) -> pd.DataFrame:
     rows = []
     for column in range(coordinates.shape[1]):
         for rating in RATINGS:
             rated = _rated(about, rating)
-            row = {"component": f"PC{column + 1}", "rating": rating, "n": len(rated)}
-            if len(rated) < LEAST_RATED:
-                rows.append(row | {"r": np.nan, "low": np.nan, "high": np.nan, "method": "too few rated"})
-                continue
-            found = pearsonr(coordinates[rated, column], about[rating].to_numpy(dtype=float)[rated])
-            ends = found.confidence_interval(0.95)
-            rows.append(row | {"r": found.statistic, "low": ends.low, "high": ends.high, "method": "Fisher z"})
-    return pd.DataFrame(rows, columns=["component", "rating", "r", "low", "high", "n", "method"])
+            values = about[rating].to_numpy(dtype=float)[rated]
+            found = _r(coordinates[rated, column], values, resamples=resamples, seed=seed)
+            rows.append({"component": f"PC{column + 1}", "rating": rating, **found})
+    return pd.DataFrame(rows, columns=["component", "rating", "r", "low", "high", "p", "n", "method"])
 
 
 def _strongest(values: pd.Series) -> float:
@@ -241,9 +263,7 @@ def _strongest(values: pd.Series) -> float:
     return float(known.iloc[int(known.abs().argmax())]) if len(known) else 0.0
 
 
-def _read_ratings(
-    units: np.ndarray, about: pd.DataFrame, *, folds: int, resamples: int, seed: int
-) -> pd.DataFrame:
+def _read_ratings(units: np.ndarray, about: pd.DataFrame, *, folds: int, resamples: int, seed: int) -> pd.DataFrame:
     """Ratings read by ridge from the unit vectors of emotions that it was not fitted on.
 
     The penalty is chosen inside each training fold; coordinates are standardised there, because a few residual
@@ -257,21 +277,18 @@ def _read_ratings(
         truth = about[rating].to_numpy(dtype=float)[rated]
         count = min(folds, len(rated))
         guess = np.zeros(len(rated))
-        for train, test in KFold(count, shuffle=True, random_state=seed).split(rated):
-            ridge = make_pipeline(StandardScaler(), RidgeCV(ALPHAS)).fit(units[rated[train]], truth[train])
-            guess[test] = ridge.predict(units[rated[test]])
-        rows.append({"rating": rating, **_r_with_interval(guess, truth, resamples=resamples, seed=seed), "folds": count})
-    return pd.DataFrame(rows, columns=["rating", "r", "low", "high", "n", "folds", "method"])
+        with one_thread():
+            for train, test in KFold(count, shuffle=True, random_state=seed).split(rated):
+                ridge = make_pipeline(StandardScaler(), RidgeCV(ALPHAS)).fit(units[rated[train]], truth[train])
+                guess[test] = ridge.predict(units[rated[test]])
+        rows.append({"rating": rating, **_r(guess, truth, resamples=resamples, seed=seed), "folds": count})
+    return pd.DataFrame(rows, columns=["rating", "r", "low", "high", "p", "n", "folds", "method"])
 
 
-def _r_with_interval(guess: np.ndarray, truth: np.ndarray, *, resamples: int, seed: int) -> dict[str, Any]:
-    """Pearson's r with a 95 % percentile interval over resampled emotions."""
-    draws = np.random.default_rng(seed).integers(len(truth), size=(resamples, len(truth)))
-    one, two = guess[draws], truth[draws]
-    one, two = one - one.mean(axis=1, keepdims=True), two - two.mean(axis=1, keepdims=True)
-    spread = np.sqrt((one**2).sum(axis=1) * (two**2).sum(axis=1))
-    sample = (one * two).sum(axis=1)[spread > 0] / spread[spread > 0]
-    low, high = np.quantile(sample, [0.025, 0.975]) if len(sample) else (np.nan, np.nan)
-    flat = guess.std() == 0 or truth.std() == 0
-    r = np.nan if flat else float(np.corrcoef(guess, truth)[0, 1])
-    return {"r": r, "low": float(low), "high": float(high), "n": len(truth), "method": "bootstrap over emotions"}
+def _r(one: np.ndarray, other: np.ndarray, *, resamples: int, seed: int) -> dict[str, Any]:
+    """Pearson's r over emotions with a 95 % interval and a permutation p."""
+    if len(one) < LEAST_RATED or np.ptp(one) == 0 or np.ptp(other) == 0:
+        why = "too few rated emotions" if len(one) < LEAST_RATED else "nothing varies"
+        return {"r": np.nan, "low": np.nan, "high": np.nan, "p": np.nan, "n": len(one), "method": f"none: {why}"}
+    found = correlation(one, other, resamples=resamples, seed=seed)
+    return {"r": found.value, "low": found.low, "high": found.high, "p": found.p, "n": found.n, "method": found.method}

@@ -68,9 +68,7 @@ def logit_lens(
     )
 
 
-def word_ranks(
-    directions: DirectionSet, unembedding: Tensor, words: Mapping[str, Sequence[int]]
-) -> pd.DataFrame:
+def word_ranks(directions: DirectionSet, unembedding: Tensor, words: Mapping[str, Sequence[int]]) -> pd.DataFrame:
     """Where an emotion's own words stand among all tokens of the vocabulary.
 
     Parameters

@@ -86,22 +86,22 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
 
 
 def dot(values: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """h . u, shape (m, n)."""
+    """Plain projection h . u, shape (m, n)."""
     return values @ unit_rows(vectors).T
 
 
 def cosine(values: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """h . u / |h|, shape (m, n)."""
+    """Cosine h . u / |h|, shape (m, n)."""
     return unit_rows(values) @ unit_rows(vectors).T
 
 
 def centred_cosine(values: np.ndarray, vectors: np.ndarray, stats: ReadoutStats) -> np.ndarray:
-    """(h - mu) . u / |h - mu| with mu the training mean, shape (m, n)."""
+    """Cosine (h - mu) . u / |h - mu| with mu the training mean, shape (m, n)."""
     return unit_rows(values - stats.mean.astype(values.dtype)) @ unit_rows(vectors).T
 
 
 def zscore(values: np.ndarray, vectors: np.ndarray, stats: ReadoutStats) -> np.ndarray:
-    """(h . u - m_u) / s_u with the training texts' mean and deviation, shape (m, n).
+    """Standardised (h . u - m_u) / s_u with the training texts' mean and deviation, shape (m, n).
 
     A direction on which the training texts do not differ (s_u = 0) is only centred.
     """
@@ -109,7 +109,7 @@ def zscore(values: np.ndarray, vectors: np.ndarray, stats: ReadoutStats) -> np.n
 
 
 def batch_centred(values: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """(h - mean of these very values) . u, shape (m, n): transductive, never to be read as held-out alone."""
+    """Projection (h - mean of these very values) . u, shape (m, n): transductive, never to be read as held-out alone."""
     return (values - values.mean(axis=0)) @ unit_rows(vectors).T
 
 

@@ -120,8 +120,10 @@ def labelled(acts: PooledActivations, *, labels: Mapping[str, str] | None = None
     if labels:
         unknown = sorted(set(labels) - set(names))
         if unknown:
-            raise ConfigError(f"no text is labelled '{unknown[0]}'{suggest(unknown[0], set(names))}: it cannot be renamed")
-        names = names.map(lambda name: labels.get(name, name))
+            raise ConfigError(
+                f"no text is labelled '{unknown[0]}'{suggest(unknown[0], set(names))}: it cannot be renamed"
+            )
+        names = names.replace(dict(labels))
         part = part.assign(emotion=names)
     y, emotions = pd.factorize(names, sort=True)
     groups, group_names = pd.factorize(part["group"].astype(str), sort=True)

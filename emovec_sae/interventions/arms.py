@@ -51,7 +51,9 @@ def latent_arms(
         for k in sizes:
             latents, amounts = decomposition.latents(emotion, k)
             if len(latents) < k:
-                raise ConfigError(f"the decomposition of '{emotion}' holds {len(latents)} latents, an arm wants {k}; decompose with k={k}")
+                raise ConfigError(
+                    f"the decomposition of '{emotion}' holds {len(latents)} latents, an arm wants {k}; decompose with k={k}"
+                )
             found.append(Arm(f"k={k}", emotion, AddLatents(rows, latents, amounts, site=coder.site, coefficient=1.0)))
     return found
 

@@ -74,7 +74,9 @@ class Comparison:
         pandas.DataFrame
             arm, value, low, high, n: a ratio of means with an interval over emotions (n of them; prompts averaged).
         """
-        means = self.frame(seed=seed).query("level == @level").pivot_table(index="emotion", columns="arm", values="effect")
+        means = (
+            self.frame(seed=seed).query("level == @level").pivot_table(index="emotion", columns="arm", values="effect")
+        )
         rows = []
         for arm in [one for one in means.columns if one != "raw"]:
             both = means[[arm, "raw"]].dropna()
@@ -90,8 +92,14 @@ class Comparison:
 
     def wrong_way(self, level: float) -> pd.DataFrame:
         """Share of (emotion, prompt) cells that an arm moved away from its emotion: arm, value, n."""
-        by_prompt = self.own().query("level == @level").groupby(["arm", "emotion", "prompt"], as_index=False)["effect"].mean()
-        found = by_prompt.assign(wrong=by_prompt["effect"] < 0).groupby("arm", as_index=False)["wrong"].agg(["mean", "size"])
+        by_prompt = (
+            self.own().query("level == @level").groupby(["arm", "emotion", "prompt"], as_index=False)["effect"].mean()
+        )
+        found = (
+            by_prompt.assign(wrong=by_prompt["effect"] < 0)
+            .groupby("arm", as_index=False)["wrong"]
+            .agg(["mean", "size"])
+        )
         return found.rename(columns={"mean": "value", "size": "n"})
 
     def raw_effect(self, level: float, *, seed: int = 0) -> Interval:
@@ -122,7 +130,7 @@ def compare(
     scorer: WordScorer,
     probe: KLProbe,
     lexicon: Mapping[str, list[str]],
-    levels: Mapping[str, Sequence[float]] | Sequence[float],
+    levels: Sequence[float] | Callable[[Arm], Sequence[float]],
     residual_norm: float,
     progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
@@ -139,20 +147,20 @@ def compare(
     lexicon
         Emotion -> held-out words, none shared between emotions.
     levels
-        KL in nats; a mapping gives each arm name its own.
+        KL in nats; a function gives each arm its own.
     residual_norm
         Mean residual norm at the site: the first guess of a dose, and the unit of ``strength``.
     progress
         Called with (conditions done, conditions in all).
     """
-    every = {arm.name: tuple(levels[arm.name] if isinstance(levels, Mapping) else levels) for arm in arms}
-    total, done = sum(len(every[arm.name]) for arm in arms), 0
+    asked = [sorted(levels(arm) if callable(levels) else levels) for arm in arms]
+    total, done = sum(map(len, asked)), 0
     names = list(lexicon)
     base = log_odds(scorer.log_probs(), scorer.tree.words, dict(lexicon))
     effects, doses = [], []
-    for arm in arms:
+    for arm, steps in zip(arms, asked, strict=True):
         start = 0.1 * residual_norm
-        for level in sorted(every[arm.name]):
+        for level in steps:
             dose = calibrate(arm.edit, probe, level=level, start=start)
             start = dose.coefficient
             facts = {"arm": arm.name, "emotion": arm.emotion, "draw": arm.draw, "level": level, "kl": dose.kl}
@@ -162,11 +170,19 @@ def compare(
             edited = scorer.log_probs([arm.edit.at(dose.coefficient)])
             change = log_odds(edited, scorer.tree.words, dict(lexicon)) - base
             for column, name in enumerate(names):
-                effects.append(pd.DataFrame({**facts, "scored": name, "prompt": np.arange(len(change)), "effect": change[:, column]}))
+                effects.append(
+                    pd.DataFrame(
+                        {**facts, "scored": name, "prompt": np.arange(len(change)), "effect": change[:, column]}
+                    )
+                )
             done += 1
             if progress is not None:
                 progress(done, total)
-    facts = {"model": scorer.model.describe(), "arms": sorted(every), "levels": {name: list(one) for name, one in every.items()}}
+    facts = {
+        "model": scorer.model.describe(),
+        "arms": sorted({arm.name for arm in arms}),
+        "levels": sorted({one for steps in asked for one in steps}),
+    }
     facts |= {"prompts": len(scorer.prompts), "positions": probe.n_positions, "divergence": "KL(base || edited), nats"}
     table = pd.concat(effects, ignore_index=True)
     return Comparison(table.astype({"emotion": object}), pd.DataFrame(doses), collect(**facts))

@@ -32,7 +32,9 @@ class Shift:
 
     def __init__(self, vector: np.ndarray, *, site: Site, coefficient: float, positions: str = "all") -> None:
         if positions not in POSITIONS:
-            raise ConfigError(f"unknown positions '{positions}'{suggest(positions, POSITIONS)}; there are {', '.join(POSITIONS)}")
+            raise ConfigError(
+                f"unknown positions '{positions}'{suggest(positions, POSITIONS)}; there are {', '.join(POSITIONS)}"
+            )
         norm = float(np.linalg.norm(vector))
         if not np.isfinite(norm) or norm == 0.0:
             raise ConfigError(f"a direction of norm {norm} cannot be added; it needs a finite norm above 0")
@@ -75,12 +77,17 @@ class Steer(Shift):
     """
 
     def __init__(
-        self, direction: Direction, *, strength: float | None = None, coefficient: float | None = None, positions: str = "all"
+        self,
+        direction: Direction,
+        *,
+        strength: float | None = None,
+        coefficient: float | None = None,
+        positions: str = "all",
     ) -> None:
         super().__init__(
             direction.vector,
             site=direction.site,
-            coefficient=_one_dose(strength, coefficient, direction.residual_norm),
+            coefficient=_one_dose(strength, coefficient, direction.set.residual_norm),
             positions=positions,
         )
 
@@ -120,7 +127,9 @@ class AddLatents(Shift):
     ) -> None:
         self.latents = tuple(int(one) for one in latents)
         total = np.asarray(amounts, np.float32) @ np.asarray(directions, np.float32)[list(self.latents)]
-        super().__init__(total, site=site, coefficient=_one_dose(strength, coefficient, residual_norm), positions=positions)
+        super().__init__(
+            total, site=site, coefficient=_one_dose(strength, coefficient, residual_norm), positions=positions
+        )
 
 
 @dataclass(frozen=True)
@@ -182,6 +191,38 @@ class PatchResidual:
         import torch
 
         return torch.where((self.where & mask)[..., None], self.values.to(hidden.dtype), hidden)
+
+
+@dataclass(frozen=True)
+class ByRow:
+    """A different edit for each row of a batch, so that conditions share a forward pass.
+
+    Attributes
+    ----------
+    edits
+        One for each row; None leaves the row as it is. All act at one site and on the same positions.
+    site, positions
+        Theirs.
+    """
+
+    edits: tuple[Shift | Ablate | None, ...]
+    site: Site
+    positions: str = "all"
+
+    def __call__(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Return the states, each row edited by its own edit."""
+        import torch
+
+        if len(hidden) != len(self.edits):
+            raise ConfigError(
+                f"{len(self.edits)} edits were given for a batch of {len(hidden)} rows; give one for each"
+            )
+        rows = [hidden[row : row + 1] for row in range(len(hidden))]
+        rows = [
+            one if edit is None else edit(one, mask[row : row + 1])
+            for row, (one, edit) in enumerate(zip(rows, self.edits, strict=True))
+        ]
+        return torch.cat(rows)
 
 
 def _one_dose(strength: float | None, coefficient: float | None, residual_norm: float | None) -> float:

@@ -17,7 +17,7 @@ from emovec_sae.models.seam import Prefix, forward
 from emovec_sae.models.tokens import Batch
 from emovec_sae.provenance import atomic, collect, write_json
 from emovec_sae.sites import Site, parse_sites
-from emovec_sae.stats.bootstrap import Interval, bootstrap_ratio
+from emovec_sae.stats.bootstrap import bootstrap_ratio
 
 if TYPE_CHECKING:
     import altair as alt
@@ -91,22 +91,32 @@ class Patching:
             site, layer, where, recovered, low, high, n: the ratio of means over pairs (mean of patched minus target,
             over mean of source minus target), a pair's tokens of one part averaged, with a 95 % interval over pairs.
         """
-        cells = self.cells.assign(moved=self.cells["patched"] - self.cells["target"], gap=self.cells["source"] - self.cells["target"])
+        cells = self.cells.assign(
+            moved=self.cells["patched"] - self.cells["target"], gap=self.cells["source"] - self.cells["target"]
+        )
         by_pair = cells.groupby(["site", "layer", "part", "pair"], sort=False, as_index=False)[["moved", "gap"]].mean()
         rows = []
         for (site, layer, part), some in by_pair.groupby(["site", "layer", "part"], sort=False):
             ratio = bootstrap_ratio(some["moved"].to_numpy(), some["gap"].to_numpy(), seed=seed)
             rows.append(
-                {"site": site, "layer": layer, "where": part, "recovered": ratio.value, "low": ratio.low, "high": ratio.high, "n": len(some)}
+                {
+                    "site": site,
+                    "layer": layer,
+                    "where": part,
+                    "recovered": ratio.value,
+                    "low": ratio.low,
+                    "high": ratio.high,
+                    "n": len(some),
+                }
             )
         found = pd.DataFrame(rows)
         found["where"] = pd.Categorical(found["where"], PARTS, ordered=True)
         return found.sort_values(["layer", "where"]).astype({"where": str}).reset_index(drop=True)
 
-    def recovered(self, *, seed: int = 0) -> Interval:
-        """Recovered fraction at the best (site, part) of the map; a maximum, so it flatters: look at the map."""
-        best = self.map(seed=seed).sort_values("recovered", ascending=False).iloc[0]
-        return Interval(value=float(best["recovered"]), low=float(best["low"]), high=float(best["high"]), n=int(best["n"]))
+    def best(self, *, seed: int = 0) -> dict[str, Any]:
+        """The (site, part) of the map with the largest recovered fraction: a maximum, so it flatters; see the map."""
+        found: dict[str, Any] = self.map(seed=seed).sort_values("recovered", ascending=False).iloc[0].to_dict()
+        return found
 
     def plot(self) -> alt.Chart:
         """The map as a heat map."""
@@ -164,14 +174,21 @@ def patch(
     places = parse_sites(sites, model.n_layers)
     aligned, skipped = align(model, pairs)
     if not aligned:
-        raise CorpusError(f"none of {len(pairs)} pairs aligns on {model.name}: {skipped['reason'].iloc[0] if len(skipped) else 'no pair'}")
+        raise CorpusError(
+            f"none of {len(pairs)} pairs aligns on {model.name}: {skipped['reason'].iloc[0] if len(skipped) else 'no pair'}"
+        )
     chosen = aligned[:limit] if limit else aligned
     rows: list[dict[str, Any]] = []
     for done, pair in enumerate(chosen, start=1):
         rows += _patch_pair(model, pair, places)
         if progress is not None:
             progress(done, len(chosen))
-    facts = {"model": model.describe(), "sites": [str(site) for site in places], "what": what, "pairs": [one.id for one in chosen]}
+    facts = {
+        "model": model.describe(),
+        "sites": [str(site) for site in places],
+        "what": what,
+        "pairs": [one.id for one in chosen],
+    }
     return Patching(pd.DataFrame(rows), skipped, collect(**facts))
 
 
@@ -201,7 +218,9 @@ def align(model: Model, pairs: pd.DataFrame) -> tuple[list[AlignedPair], pd.Data
         else:
             ends = (answers[0][0], answers[1][0])
             family = str(row.get("family") or "all")
-            found.append(AlignedPair(row["id"], family, tuple(source), tuple(target), ends, differing[0], differing[-1]))
+            found.append(
+                AlignedPair(row["id"], family, tuple(source), tuple(target), ends, differing[0], differing[-1])
+            )
             continue
         skipped.append({"pair": row["id"], "reason": reason})
     return found, pd.DataFrame(skipped, columns=["pair", "reason"])

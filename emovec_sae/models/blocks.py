@@ -91,11 +91,15 @@ def resolve(model: nn.Module) -> Blocks:
 def _find_blocks(model: nn.Module) -> str:
     from torch import nn
 
-    lists = {name: module for name, module in model.named_modules() if isinstance(module, nn.ModuleList) and len(module)}
+    lists = {
+        name: module for name, module in model.named_modules() if isinstance(module, nn.ModuleList) and len(module)
+    }
     for name in BLOCKS:
         if name in lists:
             return name
-    deep = {name: module for name, module in lists.items() if any(part in dict(module[0].named_children()) for part in MLP)}
+    deep = {
+        name: module for name, module in lists.items() if any(part in dict(module[0].named_children()) for part in MLP)
+    }
     if not deep:
         raise ModelError(f"no blocks were found in {type(model).__name__}; looked for {', '.join(BLOCKS)}")
     return max(deep, key=lambda name: len(deep[name]))

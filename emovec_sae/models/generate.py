@@ -99,7 +99,9 @@ def generate_ids(
     return result[:, batch.input_ids.shape[1] :]
 
 
-def _generate_edited(model: Model, inputs: dict[str, Tensor], mask: Tensor, edits: Sequence[Edit], options: dict[str, Any]) -> Any:
+def _generate_edited(
+    model: Model, inputs: dict[str, Tensor], mask: Tensor, edits: Sequence[Edit], options: dict[str, Any]
+) -> Any:
     import nnsight
     import torch
 

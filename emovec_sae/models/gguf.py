@@ -40,7 +40,9 @@ def converted(path: Path, *, digest: str | None = None) -> Path:
         raise ModelError(f"there is no GGUF file at {path}")
     found = file_digest(path)
     if digest is not None and found != digest:
-        raise ModelError(f"{path} is not the expected file: its sha256 is {found}, it should be {digest}; install it again")
+        raise ModelError(
+            f"{path} is not the expected file: its sha256 is {found}, it should be {digest}; install it again"
+        )
     target = cache_dir() / "models" / f"{path.stem}-{found[:12]}"
     if (target / _READY).is_file():
         return target
@@ -82,7 +84,9 @@ def _write(path: Path, folder: Path) -> None:
     state: dict[str, Any] = model.state_dict()
     if model.config.tie_word_embeddings:
         state = {name: value for name, value in state.items() if not name.startswith("lm_head.")}
-    save_file({name: value.contiguous() for name, value in state.items()}, folder / "model.safetensors", {"format": "pt"})
+    save_file(
+        {name: value.contiguous() for name, value in state.items()}, folder / "model.safetensors", {"format": "pt"}
+    )
     config = model.config
     config.__dict__.pop("quantization_config", None)
     config.dtype = torch.float32

@@ -95,4 +95,6 @@ def _check_head(model: Model) -> None:
     with torch.no_grad():
         own = model.module(**batch.inputs()).logits.float()
     if final is None or not torch.allclose(model.head(final), own, rtol=0.02, atol=0.05 * float(own.std())):
-        raise ModelError(f"the head of '{model.name}' does not give its logits from the state after '{model.blocks.norm}'")
+        raise ModelError(
+            f"the head of '{model.name}' does not give its logits from the state after '{model.blocks.norm}'"
+        )

@@ -126,7 +126,9 @@ def _shard(
     """Record one shard."""
     import torch
 
-    parts: dict[Site, dict[str, list[np.ndarray]]] = {site: {one: [] for one in pools} for site, pools in wanted.items()}
+    parts: dict[Site, dict[str, list[np.ndarray]]] = {
+        site: {one: [] for one in pools} for site, pools in wanted.items()
+    }
     norms = dict.fromkeys(wanted, (0.0, 0))
     for rows in plan.shards[index]:
         batch = pad([ids[row] for row in rows], pad_id=model.tokens.pad_id, device=model.device)
@@ -149,10 +151,14 @@ def _shard(
         rows=np.array(order, np.int64),
         n_tokens=np.array([len(ids[row]) for row in order], np.int32),
         start=np.concatenate([[0], np.cumsum([len(one) for one in positions])]).astype(np.int64),
-        token_id=np.concatenate([np.asarray(ids[row])[kept] for row, kept in zip(order, positions, strict=True)]).astype(np.int32),
+        token_id=np.concatenate(
+            [np.asarray(ids[row])[kept] for row, kept in zip(order, positions, strict=True)]
+        ).astype(np.int32),
         position=position,
         pooled=position >= offset,
-        values={str(site): {name: np.concatenate(arrays) for name, arrays in pools.items()} for site, pools in parts.items()},
+        values={
+            str(site): {name: np.concatenate(arrays) for name, arrays in pools.items()} for site, pools in parts.items()
+        },
         norms={str(site): norm for site, norm in norms.items()},
     )
 

@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import itertools
-import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from emovec_sae.charts import FAMILIES
 from emovec_sae.errors import StoreError
 from emovec_sae.provenance import atomic
-from emovec_sae.report.run import Figure, Generation, Latent, Passage, Run, Score, read_run
+from emovec_sae.report import embed, words
+from emovec_sae.report.run import Run, read_run
 
 MOST_BYTES = 10_000_000
 """Largest page that is written; beyond it browsers on phones give up."""
 
-MOST_SVG, MOST_CSV = 1_000_000, 1_500_000
-"""Bytes above which a figure is embedded as PNG, and a table is named instead of embedded."""
-
 ALWAYS_OPEN = 3
 """Passages of a latent that show at once; the others open on demand."""
-
-_HEADINGS = {
-    "vector_map": "Where the emotion vectors lie",
-    "similarity": "Which emotions are alike",
-    "site_sweep": "Where in the model the emotion can be read",
-    "composition": "What an emotion vector is made of",
-    "latents_by_emotion": "Which latents serve which emotions",
-    "dose_curves": "Do the latents do what the vector does?",
-    "patching": "Where the feeling is carried through the text",
-}
 
 
 def write_report(run: str | Path, *, out: str | Path | None = None) -> Path:
@@ -59,136 +40,45 @@ def write_report(run: str | Path, *, out: str | Path | None = None) -> Path:
     StoreError
         If a piece of the run is missing or misshapen, or the page would exceed `MOST_BYTES`.
     """
-    text = render(read_run(run)).encode()
-    if len(text) > MOST_BYTES:
+    content = render(read_run(run)).encode()
+    if len(content) > MOST_BYTES:
         raise StoreError(
-            f"the page of '{run}' would be {len(text) / 1e6:.1f} MB, more than {MOST_BYTES / 1e6:.0f} MB; "
-            "draw fewer emotions or keep fewer passages and generations in the study"
+            f"the page of '{run}' would be {len(content) / 1e6:.1f} MB, more than {MOST_BYTES / 1e6:.0f} MB; "
+            "keep fewer passages and generations in the study, or draw fewer emotions"
         )
     target = Path(out) if out is not None else Path(run) / "report.html"
     with atomic(target) as part:
-        part.write_bytes(text)
+        part.write_bytes(content)
     return target
 
 
 def render(run: Run) -> str:
     """Return the HTML of a run that was read with `read_run`."""
+    loader = PackageLoader("emovec_sae.report")
     environment = Environment(
-        loader=PackageLoader("emovec_sae.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": number, "count": count, "percent": percent, "visible": visible, "slug": slug}
-    style = environment.loader.get_source(environment, "style.css")[0] if environment.loader else ""
-    return environment.get_template("page.html").render(
-        results=run.results,
-        # The style sheet is the package's own; a quote in it must reach the browser as it is.
-        style=Markup(style),  # noqa: S704
-        groups=_by(run.results.scores, lambda score: score.group),
-        figures=[_embed(figure, index) for index, figure in enumerate(run.figures, 1)],
-        latents=run.latents,
-        shaded={latent.latent: [_shade(passage) for passage in latent.passages] for latent in run.latents},
-        always_open=ALWAYS_OPEN,
-        generations=_side_by_side(run.generations),
-        facts=flatten(run.results.provenance),
-    )
+    environment.filters |= words.FILTERS
+    # The style sheet is the package's own: its quotes must reach the browser as they are.
+    style = Markup(loader.get_source(environment, "style.css")[0])  # noqa: S704
+    return environment.get_template("page.html").render(style=style, **_context(run))
 
 
-# ---- figures and tables
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """A figure ready for the page; `data` is empty where the table is too large to carry along."""
-
-    name: str
-    number: int
-    heading: str
-    image: str
-    svg: str
-    data: str
-    table: str
-    alt: str
-    caption: list[str]
-    width: int
-
-
-def _embed(figure: Figure, number: int) -> Embedded:
-    svg, table = figure.svg.read_bytes(), figure.csv.read_bytes()
-    drawn = _data("image/svg+xml", svg) if len(svg) <= MOST_SVG else ""
-    paragraphs = [part.strip() for part in figure.caption.split("\n\n") if part.strip()]
-    width = re.search(rb'<svg[^>]*?\bwidth="(\d+)', svg)
-    return Embedded(
-        name=figure.name,
-        number=number,
-        heading=_HEADINGS[figure.name],
-        # An image cannot run what an SVG may hold, and its ids cannot meet those of another figure.
-        image=drawn or _data("image/png", figure.png.read_bytes()),
-        svg=drawn,
-        data=_data("text/csv;charset=utf-8", table) if len(table) <= MOST_CSV else "",
-        table=f"figures/{figure.csv.name}",
-        alt=f"Figure {number}: {FAMILIES[figure.name]}. {paragraphs[0] if paragraphs else ''}".strip(),
-        caption=paragraphs,
-        width=int(width[1]) if width else 692,
-    )
-
-
-def _data(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-# ---- text
-
-
-@dataclass(frozen=True)
-class Shaded:
-    """A run of text in a passage: `strength` is 0 to 1 of the passage's maximum, `title` the number itself."""
-
-    text: str
-    strength: float
-    title: str
-
-
-@dataclass(frozen=True)
-class ShadedPassage:
-    """A passage with shaded tokens and its strongest one named in words."""
-
-    emotion: str
-    id: str
-    runs: list[Shaded]
-    peak: str
-
-
-def _shade(passage: Passage) -> ShadedPassage:
-    top = max((piece.activation for piece in passage.pieces), default=0.0)
-    runs: list[Shaded] = []
-    for silent, group in itertools.groupby(passage.pieces, key=lambda piece: not piece.activation > 0):
-        pieces = list(group)
-        if silent:
-            runs.append(Shaded("".join(piece.token for piece in pieces), 0.0, ""))
-        else:
-            runs += [Shaded(p.token, max(p.activation / top, 0.06), f"activation {p.activation:.2f}") for p in pieces]
-    peak = max(passage.pieces, key=lambda piece: piece.activation, default=None)
-    words = f"strongest on \u201c{visible(peak.token)}\u201d, {peak.activation:.2f}" if peak and top > 0 else "silent here"
-    return ShadedPassage(passage.emotion, passage.id, runs, words)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Continuations of one prompt for one emotion, an entry an arm."""
-
-    prompt: str
-    texts: list[Generation]
-
-
-def _side_by_side(generations: Sequence[Generation]) -> dict[str, list[Comparison]]:
+def _context(run: Run) -> dict[str, Any]:
+    results = run.results
     return {
-        emotion: [Comparison(prompt, texts) for prompt, texts in _by(same, lambda one: one.prompt).items()]
-        for emotion, same in _by(generations, lambda one: one.emotion).items()
+        "results": results,
+        "scores": words.grouped(results.scores, "group"),
+        "scores_csv": embed.rows_uri(results.scores),
+        "figures": [embed.figure(one, number) for number, one in enumerate(run.figures, 1)],
+        "latents": run.latents,
+        "by_emotion": words.latents_by_emotion(run.latents),
+        "passages": {latent.latent: [words.shade(passage) for passage in latent.passages] for latent in run.latents},
+        "always_open": ALWAYS_OPEN,
+        "generations": {
+            emotion: words.grouped(same, "prompt")
+            for emotion, same in words.grouped(run.generations, "emotion").items()
+        },
+        "generations_csv": embed.rows_uri(run.generations),
+        "facts": words.flatten(results.provenance),
     }
-
-
-def _by[Item](items: Iterable[Item], key: Any) -> dict[str, list[Item]]:
-    return {}

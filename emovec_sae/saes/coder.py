@@ -183,13 +183,25 @@ class SparseCoder:
         """``f @ directions + bias`` for coefficients f (n, d_sae); returns (n, d_in) float32."""
         return f @ self.directions + self.bias
 
+    def split(self, x: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """Encode once and tell what is left: ``x = decode(latents) + error``.
+
+        Returns
+        -------
+        latents, error
+            (n, d_sae) and (n, d_in), float32.
+        """
+        x = self._tensor(x)
+        latents = self.encode(x)
+        return latents, x - self.bias - _sum_of_rows(latents, self.directions)
+
     def reconstruct(self, x: Any) -> torch.Tensor:
         """``decode(encode(x))``, (n, d_in) float32."""
         return self.decode(self.encode(x))
 
     def error(self, x: Any) -> torch.Tensor:
         """What the SAE leaves: ``x - reconstruct(x)``, (n, d_in) float32."""
-        return self._tensor(x) - self.reconstruct(x)
+        return self.split(x)[1]
 
     def rows_at_once(self, budget: int = LATENT_BUDGET) -> int:
         """How many tokens' dense latents fit into `budget` bytes (at least one)."""
@@ -243,11 +255,26 @@ class SparseCoder:
         with torch.no_grad():
             theirs = self.sae.decode(made_up)
         ours = self.decode(made_up * scale)
-        if ours.shape != theirs.shape or not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-4 * float(ours.abs().max())):
+        if ours.shape != theirs.shape or not torch.allclose(
+            ours, theirs, rtol=1e-3, atol=1e-4 * float(ours.abs().max())
+        ):
             raise UnfitError(
                 f"SAE '{self.name}' ({self.architecture}) does not decode as a sum of decoder rows plus a bias; "
                 "its latents cannot be read as parts of a vector"
             )
+
+
+def _sum_of_rows(latents: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """``latents @ rows``, touching only the rows of active latents where these are few (about 3 times faster at k = 32)."""
+    import torch
+
+    where = latents.nonzero(as_tuple=True)
+    if len(where[0]) > latents.numel() // 16:
+        return latents @ rows
+    counts = torch.bincount(where[0], minlength=len(latents))
+    return torch.nn.functional.embedding_bag(
+        where[1], rows, counts.cumsum(0) - counts, mode="sum", per_sample_weights=latents[where]
+    )
 
 
 def _refuse(sae: Any, name: str) -> None:

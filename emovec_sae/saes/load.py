@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from emovec_sae.errors import ConfigError, ModelError, suggest
+from emovec_sae.models.embedded import cache_dir
 from emovec_sae.provenance import read_json, write_json
 from emovec_sae.saes.coder import SparseCoder
 from emovec_sae.saes.folder import new_folder
@@ -68,10 +68,8 @@ def catalogue() -> pd.DataFrame:
 
 
 def cache_folder() -> Path:
-    """Where converted SAEs are kept: ``$EMOVEC_CACHE/saes``, or the user's cache folder."""
-    from platformdirs import user_cache_dir
-
-    return Path(os.environ.get("EMOVEC_CACHE") or user_cache_dir("emovec_sae")) / "saes"
+    """Where converted SAEs are kept: ``saes`` in the package's cache folder."""
+    return cache_dir() / "saes"
 
 
 def _directory() -> dict[str, PretrainedSAELookup]:
@@ -94,7 +92,9 @@ def _folder(source: str | Path) -> Path:
     releases = _directory()
     if str(source) in releases:
         some = next(iter(releases[str(source)].saes_map))
-        raise ConfigError(f"'{source}' is a release of {len(releases[str(source)].saes_map)} SAEs; name one, such as '{some}'")
+        raise ConfigError(
+            f"'{source}' is a release of {len(releases[str(source)].saes_map)} SAEs; name one, such as '{some}'"
+        )
     raise ConfigError(f"no SAE folder '{source}', nor a release of that name{suggest(str(source), releases)}")
 
 
@@ -113,7 +113,7 @@ def _check_known(release: str, sae_id: str) -> None:
 
 def _convert(release: str, sae_id: str, target: Path) -> None:
     """Fetch an SAE through sae-lens and keep it in sae-lens's own folder format."""
-    from huggingface_hub.errors import HfHubHTTPError
+    from httpx import HTTPError
     from sae_lens import SAE
 
     entry = _directory().get(release)
@@ -121,7 +121,7 @@ def _convert(release: str, sae_id: str, target: Path) -> None:
     path = entry.saes_map[sae_id] if entry else sae_id
     try:
         sae = SAE.from_pretrained(release, sae_id, device="cpu", dtype="float32")
-    except (OSError, HfHubHTTPError) as error:
+    except (OSError, HTTPError) as error:
         raise ModelError(
             f"SAE '{sae_id}' of '{release}' is not in the cache and cannot be fetched from "
             f"https://huggingface.co/{repo} ({path}): {_first_line(error)}"
@@ -131,9 +131,7 @@ def _convert(release: str, sae_id: str, target: Path) -> None:
         write_json(part / FACTS, {"release": release, "sae_id": sae_id, "repo": repo, "path": path})
 
 
-def _from_folder(
-    folder: Path, *, device: str, site: str | Site | None = None, name: str | None = None
-) -> SparseCoder:
+def _from_folder(folder: Path, *, device: str, site: str | Site | None = None, name: str | None = None) -> SparseCoder:
     from safetensors import SafetensorError
     from sae_lens import SAE
 

@@ -57,11 +57,15 @@ class KLProbe:
         ids = [one[:_CONTEXT] for one in model.tokens.encode(texts) if len(one) >= _CONTEXT]
         need = -(-positions // per_text)
         if len(ids) < need:
-            raise CorpusError(f"{need} neutral texts of at least {_CONTEXT} tokens are needed for {positions} positions, got {len(ids)}")
+            raise CorpusError(
+                f"{need} neutral texts of at least {_CONTEXT} tokens are needed for {positions} positions, got {len(ids)}"
+            )
         self.model = model
         self.n_positions = need * per_text
         picked = [ids[index] for index in random.choice(len(ids), need, replace=False)]
-        places = np.stack([np.sort(random.choice(np.arange(_EARLIEST, _CONTEXT), per_text, replace=False)) for _ in picked])
+        places = np.stack(
+            [np.sort(random.choice(np.arange(_EARLIEST, _CONTEXT), per_text, replace=False)) for _ in picked]
+        )
         self._parts: list[tuple[Prefix, Tensor]] = []
         for first in range(0, need, _ROWS):
             batch = pad(picked[first : first + _ROWS], pad_id=model.tokens.pad_id, device=model.device)

@@ -189,7 +189,9 @@ def log_odds(log_probs: np.ndarray, words: Sequence[str], lexicon: dict[str, lis
     from scipy.special import logsumexp
 
     place = {word: index for index, word in enumerate(words)}
-    own = np.stack([logsumexp(log_probs[:, [place[word] for word in some]], axis=1) for some in lexicon.values()], axis=1)
+    own = np.stack(
+        [logsumexp(log_probs[:, [place[word] for word in some]], axis=1) for some in lexicon.values()], axis=1
+    )
     found = np.empty_like(own)
     for index in range(own.shape[1]):
         found[:, index] = own[:, index] - logsumexp(np.delete(own, index, axis=1), axis=1)

@@ -48,7 +48,7 @@ def cluster(values: ArrayLike, groups: ArrayLike | None = None) -> Clusters:
     if groups is None:
         return Clusters(array, np.ones(len(array)), len(array))
     codes = group_codes(groups, len(array))
-    return Clusters(np.bincount(codes, weights=array), np.bincount(codes).astype(float), len(array))
+    return Clusters(np.bincount(codes, weights=array).astype(float), np.bincount(codes).astype(float), len(array))
 
 
 def vector(values: ArrayLike) -> NDArray[np.float64]:

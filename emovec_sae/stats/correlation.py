@@ -26,7 +26,7 @@ class Correlation:
     p
         Two-sided permutation p value.
     floor
-        The smallest p that this number of pairs and permutations can give.
+        No p can be smaller with this number of pairs and permutations.
     n
         Number of pairs.
     kind
@@ -103,10 +103,9 @@ def correlation(
         raise ValueError(f"kind is '{kind}'; it must be pearson or spearman")
     if not 0 < level < 1:
         raise ValueError(f"level is {level}; it must lie between 0 and 1")
-    ranked = kind == "spearman"
+    ranked, n, rng = kind == "spearman", len(left), np.random.default_rng(seed)
     one, other = (stats.rankdata(left), stats.rankdata(right)) if ranked else (left, right)
-    value, n = float(_pearson(one, other)), len(left)
-    rng = np.random.default_rng(seed)
+    value = float(_pearson(one, other))
     if n >= FEW:
         draws = _resampled(left, right, resamples, rng, ranked=ranked)
         low, high = (float(end) for end in np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2]))
@@ -114,9 +113,9 @@ def correlation(
     else:
         low, high = _fisher(value, n, level, ranked=ranked)
         method = "Fisher's transformation" if n > 3 else "none: too few pairs"
+    arrangements = math.factorial(min(n, FEW))  # as good as endless from there on
+    floor = 1 / arrangements if arrangements <= permutations else 1 / (permutations + 1)
     p = _permuted(one, other, permutations, rng)
-    exact = math.factorial(n) <= permutations
-    floor = 1 / math.factorial(n) if exact else 1 / (permutations + 1)
     return Correlation(value, low, high, p, floor, n, kind, level, method)
 
 
@@ -153,12 +152,12 @@ def _fisher(value: float, n: int, level: float, *, ranked: bool) -> tuple[float,
 
 
 def _permuted(x: NDArray[np.float64], y: NDArray[np.float64], permutations: int, rng: np.random.Generator) -> float:
-    def statistic(shuffled: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    def _statistic(shuffled: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
         return np.abs(_pearson(np.moveaxis(shuffled, axis, -1), y))
 
     found = stats.permutation_test(
         (x,),
-        statistic,
+        _statistic,
         permutation_type="pairings",
         vectorized=True,
         n_resamples=permutations,

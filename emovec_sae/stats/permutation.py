@@ -87,12 +87,12 @@ def sign_flip(
     summed = cluster(values, groups)
     total, count = summed.n, len(summed)
 
-    def statistic(sums: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    def _statistic(sums: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
         return side(sums.sum(axis=axis) / total)
 
     found = stats.permutation_test(
         (summed.sums,),
-        statistic,
+        _statistic,
         permutation_type="samples",
         vectorized=True,
         n_resamples=permutations,
@@ -160,7 +160,9 @@ def label_permutation(
     here, there = side(np.asarray(centred[chosen].sum())), side(null)
     reached = int(np.count_nonzero(there >= here - 1e-12 * np.abs(centred).sum()))
     p = reached / arrangements if exact else (reached + 1) / (permutations + 1)
-    floor = 1 / arrangements if exact else 1 / (permutations + 1)
+    # On two sides the swap of the labels is as extreme, where both kinds are as many.
+    mirrored = alternative == "two-sided" and all(2 * taken == len(part) for part, taken in parts)
+    floor = (1 + mirrored) / arrangements if exact else 1 / (permutations + 1)
     return PermutationTest(observed, p, floor, len(array), exact)
 
 

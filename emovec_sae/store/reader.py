@@ -135,7 +135,9 @@ class Activations:
         place = self._site(site)
         if pool == "none" or pool not in self.pools_of(place):
             pools = ", ".join(one for one in self.pools_of(place) if one != "none") or "no pooled values"
-            raise StoreError(f"{self.path} has no pool '{pool}' at {place} (there: {pools}); record it with --pool {pool}")
+            raise StoreError(
+                f"{self.path} has no pool '{pool}' at {place} (there: {pools}); record it with --pool {pool}"
+            )
         found = np.empty((len(self.rows), int(self.model["d_model"])), np.float32)
         order = self._order
         for path in self.shards:
@@ -187,13 +189,17 @@ class Activations:
         place = Site.parse(site)
         if place not in self.sites:
             known = [str(one) for one in self.sites]
-            raise StoreError(f"{self.path} has no site '{place}'{suggest(str(place), known)}; recorded: {', '.join(known)}")
+            raise StoreError(
+                f"{self.path} has no site '{place}'{suggest(str(place), known)}; recorded: {', '.join(known)}"
+            )
         return place
 
     def _with_tokens(self, site: str | Site) -> Site:
         place = self._site(site)
         if not self.has_tokens(place):
-            raise StoreError(f"{self.path} holds pooled values only at {place}; record every token there with --pool none")
+            raise StoreError(
+                f"{self.path} holds pooled values only at {place}; record every token there with --pool none"
+            )
         return place
 
 

@@ -63,13 +63,20 @@ def write_shard(path: Path, shard: Shard) -> None:
             with h5py.File(part, "w") as file:
                 mark(file, SHARD)
                 _put(file, "texts", {"row": shard.rows, "n_tokens": shard.n_tokens}, {})
-                tokens = {"start": shard.start, "token_id": shard.token_id, "position": shard.position, "pooled": shard.pooled}
+                tokens = {
+                    "start": shard.start,
+                    "token_id": shard.token_id,
+                    "position": shard.position,
+                    "pooled": shard.pooled,
+                }
                 _put(file, "tokens", tokens, {})
                 for site, pools in shard.values.items():
                     group = _put(file, f"sites/{site}", pools, packed)
                     group.attrs["norm_sum"], group.attrs["norm_count"] = shard.norms[site]
     except OSError as error:
-        raise StoreError(f"cannot write {path}: {error}; nothing of this shard was kept, record again to go on") from error
+        raise StoreError(
+            f"cannot write {path}: {error}; nothing of this shard was kept, record again to go on"
+        ) from error
 
 
 def _put(file: Any, name: str, arrays: Mapping[str, np.ndarray], options: Any) -> Any:

@@ -50,10 +50,14 @@ class StoreWriter:
             return
         others = [one.name for one in self.path.iterdir() if not one.name.startswith(".")]
         if others:
-            raise StoreError(f"{self.path} is not empty and holds no recording ({others[0]}, ...); choose another folder")
+            raise StoreError(
+                f"{self.path} is not empty and holds no recording ({others[0]}, ...); choose another folder"
+            )
         with atomic(self.path / CORPUS) as part:
             frame.to_parquet(part, index=False)
-        write_json(self.path / UNFINISHED, {"encoding-type": FORMAT, "encoding-version": VERSION, "settings": self.settings})
+        write_json(
+            self.path / UNFINISHED, {"encoding-type": FORMAT, "encoding-version": VERSION, "settings": self.settings}
+        )
 
     def has(self, index: int) -> bool:
         """Whether a shard is already there and can be opened."""
@@ -104,7 +108,8 @@ class StoreWriter:
         differing = [key for key in {*found, *self.settings} if found.get(key) != self.settings.get(key)]
         if differing:
             said = "; ".join(
-                f"{key}: there {_short(found.get(key))}, now {_short(self.settings.get(key))}" for key in sorted(differing)
+                f"{key}: there {_short(found.get(key))}, now {_short(self.settings.get(key))}"
+                for key in sorted(differing)
             )
             raise StoreError(f"{where.parent} holds another recording ({said}); choose another folder or remove it")
 

@@ -1,0 +1,103 @@
+"""Which sparse-autoencoder latents compose an emotion vector, and do they do what the vector does?
+
+Importing the package is light: each public name is imported from its room when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from emovec_sae.corpora.frame import Corpus as Corpus
+    from emovec_sae.corpora.packaged import load_corpus as load_corpus
+    from emovec_sae.corpora.pairs import load_pairs as load_pairs
+    from emovec_sae.decomposition.api import decompose as decompose
+    from emovec_sae.decomposition.files import load_decomposition as load_decomposition
+    from emovec_sae.directions.denoise import NeutralComponents as NeutralComponents
+    from emovec_sae.directions.direction_set import DirectionSet as DirectionSet
+    from emovec_sae.directions.estimators import DiffMean as DiffMean
+    from emovec_sae.directions.evaluate import cross_validate as cross_validate
+    from emovec_sae.directions.files import load_directions as load_directions
+    from emovec_sae.directions.fit import fit_directions as fit_directions
+    from emovec_sae.directions.logit_lens import logit_lens as logit_lens
+    from emovec_sae.errors import EmovecError as EmovecError
+    from emovec_sae.interventions.arms import latent_arms as latent_arms
+    from emovec_sae.interventions.arms import random_arms as random_arms
+    from emovec_sae.interventions.arms import raw_arms as raw_arms
+    from emovec_sae.interventions.compare import compare as compare
+    from emovec_sae.interventions.dose import calibrate as calibrate
+    from emovec_sae.interventions.edits import Ablate as Ablate
+    from emovec_sae.interventions.edits import AddLatents as AddLatents
+    from emovec_sae.interventions.edits import PatchResidual as PatchResidual
+    from emovec_sae.interventions.edits import Steer as Steer
+    from emovec_sae.interventions.patching import patch as patch
+    from emovec_sae.models.generate import generate as generate
+    from emovec_sae.models.load import load_model as load_model
+    from emovec_sae.recording.record import record as record
+    from emovec_sae.report.page import write_report as write_report
+    from emovec_sae.saes.load import load_sae as load_sae
+    from emovec_sae.saes.passport import passport as passport
+    from emovec_sae.saes.train import train_sae as train_sae
+    from emovec_sae.scoring.damage import KLProbe as KLProbe
+    from emovec_sae.scoring.words import WordScorer as WordScorer
+    from emovec_sae.sites import Site as Site
+    from emovec_sae.store.reader import Activations as Activations
+    from emovec_sae.store.reader import open_activations as open_activations
+    from emovec_sae.store.verify import verify as verify
+    from emovec_sae.studies.run import run_study as run_study
+
+_PUBLIC = {
+    "Ablate": "interventions.edits",
+    "Activations": "store.reader",
+    "AddLatents": "interventions.edits",
+    "Corpus": "corpora.frame",
+    "DiffMean": "directions.estimators",
+    "DirectionSet": "directions.direction_set",
+    "EmovecError": "errors",
+    "KLProbe": "scoring.damage",
+    "NeutralComponents": "directions.denoise",
+    "PatchResidual": "interventions.edits",
+    "Site": "sites",
+    "Steer": "interventions.edits",
+    "WordScorer": "scoring.words",
+    "calibrate": "interventions.dose",
+    "compare": "interventions.compare",
+    "cross_validate": "directions.evaluate",
+    "decompose": "decomposition.api",
+    "fit_directions": "directions.fit",
+    "generate": "models.generate",
+    "latent_arms": "interventions.arms",
+    "load_corpus": "corpora.packaged",
+    "load_decomposition": "decomposition.files",
+    "load_directions": "directions.files",
+    "load_model": "models.load",
+    "load_pairs": "corpora.pairs",
+    "load_sae": "saes.load",
+    "logit_lens": "directions.logit_lens",
+    "open_activations": "store.reader",
+    "passport": "saes.passport",
+    "patch": "interventions.patching",
+    "random_arms": "interventions.arms",
+    "raw_arms": "interventions.arms",
+    "record": "recording.record",
+    "run_study": "studies.run",
+    "train_sae": "saes.train",
+    "verify": "store.verify",
+    "write_report": "report.page",
+}
+"""Public name -> module below the package that defines it."""
+
+__all__ = sorted(_PUBLIC)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    value = getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

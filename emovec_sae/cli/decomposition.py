@@ -1,0 +1,62 @@
+"""emovec decompose: a direction as SAE latents plus an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from emovec_sae.cli.options import Json
+from emovec_sae.cli.output import answer, table
+
+app = App()
+
+
+@app.command
+def decompose(
+    directions: Path,
+    *,
+    sae: str,
+    activations: Path | None = None,
+    sae_id: str | None = None,
+    method: str = "contrast",
+    emotions: Annotated[list[str] | None, Parameter(negative="")] = None,
+    k: int = 16,
+    seed: int = 0,
+    out: Path,
+    json_: Json = False,
+) -> None:
+    """Write emotion directions as latents of an SAE, with an error share and nulls.
+
+    Parameters
+    ----------
+    directions
+        What fit wrote.
+    sae
+        A folder, or a release of the sae-lens catalogue.
+    activations
+        The texts that the directions were fitted on, recorded with pool none (contrast needs them).
+    sae_id
+        The SAE's id within a release.
+    method
+        contrast (exact, signed, with the error share) or omp (signed sparse pursuit on the decoder).
+    emotions
+        Emotions to write down; all by default; repeatable.
+    k
+        Latents of the table.
+    out
+        The .parquet file to write.
+    """
+    from emovec_sae.decomposition.api import decompose as decompose_
+    from emovec_sae.directions.files import load_directions
+    from emovec_sae.saes.load import load_sae
+    from emovec_sae.store.reader import open_activations
+
+    fitted = load_directions(directions)
+    for emotion in emotions or []:
+        fitted[emotion]
+    acts = open_activations(activations) if activations else None
+    found = decompose_(fitted, load_sae(sae, sae_id), acts, method=method, k=k, seed=seed)
+    found.save(out)
+    answer(found.report(emotions), json_=json_, text=table(found.frame(emotions)))

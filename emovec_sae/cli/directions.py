@@ -1,0 +1,92 @@
+"""emovec fit, evaluate: directions from activations, and their test on held-out texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from emovec_sae.cli.options import Json
+from emovec_sae.cli.output import answer
+
+app = App()
+
+Readout = Literal["dot", "cosine", "centred_cosine", "zscore", "batch_centred"]
+
+
+@app.command
+def fit(
+    folder: Path,
+    *,
+    out: Path,
+    estimator: Literal["diff-mean"] = "diff-mean",  # noqa: ARG001  one estimator today; the option is part of the command
+    remove_neutral: Path | None = None,
+    site: str = "auto",
+    readout: Readout = "zscore",
+    seed: int = 0,
+    json_: Json = False,
+) -> None:
+    """Fit a direction for each emotion of recorded activations.
+
+    Parameters
+    ----------
+    folder
+        What record wrote, with pool mean.
+    out
+        The .safetensors file to write, with a .json beside it.
+    estimator
+        How vectors are fitted.
+    remove_neutral
+        Activations of neutral texts, whose leading components are projected out.
+    site
+        A recorded site; auto chooses by held-out groups.
+    readout
+        Readout by which a site is chosen.
+    """
+    from emovec_sae.directions.denoise import NeutralComponents
+    from emovec_sae.directions.fit import fit_directions
+    from emovec_sae.store.reader import open_activations
+
+    remove = NeutralComponents(open_activations(remove_neutral)) if remove_neutral else None
+    found = fit_directions(open_activations(folder), site=site, remove=remove, readout=readout, seed=seed)
+    found.save(out)
+    facts = {"out": str(out), "site": str(found.site), "emotions": len(found), "removed": len(found.removed)}
+    answer({**facts, "residual_norm": found.residual_norm}, json_=json_, text=repr(found))
+
+
+@app.command
+def evaluate(
+    directions: Path,
+    folder: Path,
+    *,
+    readout: Readout | None = None,
+    map_: Annotated[list[str] | None, Parameter(name="--map", negative="")] = None,
+    out: Path | None = None,
+    json_: Json = False,
+) -> None:
+    """Read the emotion of recorded texts by fitted directions: top-1, top-5, AUROC, with a lexical baseline.
+
+    Parameters
+    ----------
+    directions
+        What fit wrote.
+    folder
+        Activations of other texts than those that were fitted on (texts seen in fitting are counted and said).
+    readout
+        dot, cosine, centred_cosine, zscore, or batch_centred (transductive).
+    map_
+        LABEL=EMOTION, for texts labelled in other words; repeatable.
+    out
+        Write everything as JSON.
+    """
+    from emovec_sae.directions.files import load_directions
+    from emovec_sae.directions.labels import rename_emotions
+    from emovec_sae.store.reader import open_activations
+
+    fitted = load_directions(directions)
+    acts = rename_emotions(open_activations(folder), map_ or [], known=fitted.emotions)
+    found = fitted.evaluate(acts, **({"readout": readout} if readout else {}))
+    if out is not None:
+        found.save(out)
+    answer(found.summary(), json_=json_)

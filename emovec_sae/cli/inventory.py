@@ -1,0 +1,61 @@
+"""emovec models, corpora, saes: what is there, what is supported, where it would come from."""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+from emovec_sae.cli.options import Json
+from emovec_sae.cli.output import answer, table
+
+app = App()
+
+
+@app.command
+def models(*, json_: Json = False) -> None:
+    """List the embedded models, and where others come from."""
+    import pandas as pd
+
+    from emovec_sae.models.embedded import EMBEDDED
+
+    rows = [
+        {"name": one.name, "installed": one.installed, "about": one.about, "install": one.install}
+        for one in EMBEDDED.values()
+    ]
+    text = (
+        table(pd.DataFrame(rows)) + "\nAny causal language model also loads by Hugging Face id, folder or .gguf file."
+    )
+    answer({"models": rows}, json_=json_, text=text)
+
+
+@app.command
+def corpora(*, json_: Json = False) -> None:
+    """List the packaged texts."""
+    import pandas as pd
+
+    from emovec_sae.corpora.packaged import CORPORA, load_corpus
+
+    rows = []
+    for name in CORPORA:
+        corpus = load_corpus(name)
+        rows.append(
+            {"name": name, "texts": len(corpus), "emotions": len(corpus.emotions), "groups": len(corpus.groups)}
+        )
+    text = (
+        table(pd.DataFrame(rows)) + "\nA path to a .jsonl, .csv or .parquet file with a column 'text' serves as well."
+    )
+    answer({"corpora": rows}, json_=json_, text=text)
+
+
+@app.command
+def saes(*, model: str | None = None, json_: Json = False) -> None:
+    """List the pretrained SAEs of the sae-lens catalogue (offline).
+
+    Parameters
+    ----------
+    model
+        Keep the releases whose model name contains this.
+    """
+    from emovec_sae.saes.load import catalogue
+
+    frame = catalogue(model)
+    answer({"saes": frame}, json_=json_, text=table(frame) if len(frame) else f"the catalogue has no SAE for '{model}'")

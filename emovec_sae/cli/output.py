@@ -1,0 +1,89 @@
+"""What a verb prints: tables and bars for people, one JSON object for machines."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from emovec_sae.stats.bootstrap import Interval
+
+
+def say(text: str) -> None:
+    """Print a line for people (standard error, so that standard output stays for results)."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def answer(result: Mapping[str, Any], *, json_: bool, text: str | None = None) -> None:
+    """Print a verb's result: one JSON object on the last line with ``--json``, otherwise `text` or ``key: value``."""
+    if json_:
+        sys.stdout.write(json.dumps(plain(result), ensure_ascii=False) + "\n")
+        return
+    lines = text if text is not None else "\n".join(f"{key}: {_told(value)}" for key, value in result.items())
+    sys.stdout.write(lines.rstrip("\n") + "\n")
+
+
+def table(frame: pd.DataFrame, *, rows: int = 40) -> str:
+    """A frame as text, three significant digits."""
+    shown = frame.head(rows).to_string(index=False, float_format=lambda value: f"{value:.3g}")
+    return shown if len(frame) <= rows else f"{shown}\n... {len(frame) - rows} more rows (--out writes them all)"
+
+
+def plain(value: Any) -> Any:
+    """Make a value fit for JSON: intervals as value, low, high, n; numbers that are not finite as null."""
+    if isinstance(value, Interval):
+        return {"value": plain(value.value), "low": plain(value.low), "high": plain(value.high), "n": value.n}
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, pd.DataFrame):
+        return plain(value.to_dict("records"))
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int | bool) else str(value)
+
+
+def _told(value: Any) -> str:
+    found = plain(value)
+    if isinstance(found, dict) and {"value", "low", "high"} <= set(found):
+        if found["low"] is None:
+            return f"{found['value']:.3g}"
+        n = f", n = {found['n']}" if found.get("n") is not None else ""
+        return f"{found['value']:.3g} [{found['low']:.3g}, {found['high']:.3g}]{n}"
+    if isinstance(found, dict):
+        return ", ".join(f"{key} {_told(one)}" for key, one in found.items())
+    if isinstance(found, list):
+        return ", ".join(_told(one) for one in found)
+    return f"{found:.4g}" if isinstance(found, float) else str(found)
+
+
+@contextmanager
+def bar(about: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error while something runs; gives what to call with (done, in all)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description:<40}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(about, total=None)
+
+        def update(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        yield update

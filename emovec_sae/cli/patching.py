@@ -1,0 +1,60 @@
+"""emovec patch: activation patching between minimal pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from cyclopts import App
+
+from emovec_sae.cli.options import Device, Dtype, Json, ModelName
+from emovec_sae.cli.output import answer, bar, table
+
+app = App()
+
+
+@app.command
+def patch(
+    pairs: str = "pairs",
+    *,
+    out: Path,
+    sites: str = "resid_post.*",
+    what: Literal["residual"] = "residual",
+    limit: int | None = None,
+    model: ModelName = "smollm2-135m-instruct",
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    json_: Json = False,
+) -> None:
+    """Put a source text's activations into a target text's run and watch the answer, at every site and token.
+
+    Parameters
+    ----------
+    pairs
+        Packaged name, or a file with columns source, target, source_answer, target_answer.
+    out
+        The .parquet file to write.
+    sites
+        Sites to patch.
+    what
+        residual: the whole stream.
+    limit
+        Use the first so many pairs that align.
+    """
+    from emovec_sae.corpora.pairs import load_pairs
+    from emovec_sae.interventions.patching import patch as patch_
+    from emovec_sae.models.load import load_model
+
+    frame = load_pairs(pairs)
+    loaded = load_model(model, device=device, dtype=dtype)
+    with bar("patch pairs") as progress:
+        found = patch_(loaded, frame, sites=sites, what=what, limit=limit, progress=progress)
+    found.save(out)
+    map_ = found.map()
+    facts = {
+        "pairs": int(found.cells["pair"].nunique()),
+        "skipped": len(found.skipped),
+        "sites": found.provenance["sites"],
+    }
+    wide = map_.pivot_table(index="site", columns="where", values="recovered", sort=False).reset_index()
+    answer({**facts, "recovered": map_, "out": str(out)}, json_=json_, text=table(wide))

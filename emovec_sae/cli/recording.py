@@ -1,0 +1,100 @@
+"""emovec record, verify: activations into shards, and the check of shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from emovec_sae.cli.options import Device, Dtype, Json, ModelName
+from emovec_sae.cli.output import answer, bar, table
+from emovec_sae.errors import StoreError
+
+app = App()
+
+
+@app.command
+def record(
+    corpus: str,
+    *,
+    sites: str,
+    out: Path,
+    model: ModelName = "smollm2-135m-instruct",
+    pool: Annotated[list[Literal["mean", "last", "none"]] | None, Parameter(negative="")] = None,
+    offset: int = 20,
+    emotions: str | None = None,
+    groups: str | None = None,
+    limit: int | None = None,
+    budget: int | None = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    json_: Json = False,
+) -> None:
+    """Record the activations of a corpus into a folder of HDF5 shards.
+
+    Parameters
+    ----------
+    corpus
+        Packaged name, or a .jsonl, .csv or .parquet file with a column 'text'.
+    sites
+        Such as resid_post.12-24 or resid_post.12,mlp_out.3.
+    out
+        Folder to write; the same command goes on where it was interrupted.
+    pool
+        mean (from token OFFSET on; the default), last, none (every token, for SAEs and decomposition); repeatable.
+    offset
+        First token that mean uses, counted from 0.
+    emotions
+        Keep these emotions: names with commas between, or core.
+    groups
+        Keep these groups (topics): names with commas between, or demo.
+    limit
+        Keep the first so many texts.
+    budget
+        Padded tokens of a batch.
+    """
+    from emovec_sae.corpora.packaged import load_corpus
+    from emovec_sae.models.load import load_model
+    from emovec_sae.recording.record import record as record_
+
+    texts = load_corpus(corpus, emotions=emotions, groups=groups)
+    if limit is not None:
+        texts = texts.head(limit)
+    loaded = load_model(model, device=device, dtype=dtype)
+    with bar(f"record {len(texts)} texts") as progress:
+        acts = record_(
+            loaded, texts, sites=sites, pool=pool or ["mean"], out=out, offset=offset, budget=budget, progress=progress
+        )
+    facts = {
+        "out": str(out),
+        "texts": len(acts),
+        "sites": [str(site) for site in acts.sites],
+        "pools": list(acts.pools),
+    }
+    facts |= {"tokens": int(acts.frame["n_tokens"].sum()), "residual_norm": acts.residual_norm, "model": acts.model}
+    answer(facts, json_=json_, text=repr(acts))
+
+
+@app.command
+def verify(folder: Path, *, repair: bool = False, json_: Json = False) -> None:
+    """Check a folder of activations: digests, schema, completeness. Exit code 2 if something is broken.
+
+    Parameters
+    ----------
+    folder
+        What record wrote.
+    repair
+        Drop what is broken; recording again then makes just that.
+    """
+    from emovec_sae.store.verify import verify as verify_
+
+    found = verify_(folder, repair=repair)
+    facts = {"checked": found.checked, "broken": found.broken, "repaired": found.repaired}
+    answer(facts, json_=json_, text=f"{found.checked} shards whole" if found.ok else table(found.frame()))
+    if not found.ok and not found.repaired:
+        raise StoreError(f"{len(found.broken)} of {found.checked} shards of {folder} are broken; --repair drops them")
+    if found.repaired:
+        raise StoreError(
+            f"{len(found.broken)} broken shards of {folder} were dropped; run the same record command again"
+        )

@@ -1,0 +1,100 @@
+"""emovec train-sae, passport: a dictionary for the activations at hand, and how well it fits them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from emovec_sae.cli.options import Json
+from emovec_sae.cli.output import answer, bar, table
+
+app = App()
+
+
+@app.command
+def train_sae(
+    folder: Path,
+    *,
+    site: str,
+    d_sae: int,
+    out: Path,
+    arch: str = "topk",
+    k: int = 32,
+    tokens: int | None = None,
+    held_out: Annotated[list[str] | None, Parameter(negative="")] = None,
+    lr: float | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    json_: Json = False,
+) -> None:
+    """Train an SAE on recorded tokens; the result is a folder in sae-lens's format.
+
+    Parameters
+    ----------
+    folder
+        What record wrote, with pool none.
+    site
+        The recorded site to train on.
+    d_sae
+        Number of latents.
+    out
+        Folder to write.
+    arch
+        topk, or another architecture that sae-lens trains.
+    k
+        Latents active at a token.
+    tokens
+        Tokens to train on, counted with repeats; one pass by default.
+    held_out
+        Groups to leave out; repeatable.
+    lr
+        Learning rate.
+    overwrite
+        Replace a folder that is there.
+    """
+    from emovec_sae.saes.passport import passport as passport_
+    from emovec_sae.saes.train import train_sae as train
+    from emovec_sae.store.reader import open_activations
+
+    acts = open_activations(folder)
+    options = {"lr": lr} if lr is not None else {}
+    with bar(f"train {d_sae} latents") as progress:
+        coder = train(
+            acts[site], out=out, d_sae=d_sae, architecture=arch, k=k, tokens=tokens, held_out=held_out or [], seed=seed,
+            overwrite=overwrite, progress=progress, **options,
+        )  # fmt: skip
+    facts = {"out": str(out), "site": str(coder.site), "d_sae": coder.d_sae, "architecture": coder.architecture}
+    if held_out:
+        found = passport_(coder, acts.where(acts.frame["group"].isin(held_out)))
+        answer({**facts, "held_out": found.frame()}, json_=json_, text=f"{out}\n{table(found.frame())}")
+    else:
+        answer(facts, json_=json_)
+
+
+@app.command
+def passport(
+    sae: str, folder: Path, *, sae_id: str | None = None, out: Path | None = None, json_: Json = False
+) -> None:
+    """Measure how well an SAE fits recorded activations: explained variance, l0, dead and dense latents.
+
+    Parameters
+    ----------
+    sae
+        A folder, or a release of the sae-lens catalogue.
+    folder
+        What record wrote, with pool none, on texts that the SAE was not trained on.
+    sae_id
+        The SAE's id within a release.
+    out
+        Write the passport as JSON.
+    """
+    from emovec_sae.saes.load import load_sae
+    from emovec_sae.saes.passport import passport as passport_
+    from emovec_sae.store.reader import open_activations
+
+    found = passport_(load_sae(sae, sae_id), open_activations(folder))
+    if out is not None:
+        found.save(out)
+    answer(found.summary(), json_=json_, text=table(found.frame()))

@@ -1,0 +1,151 @@
+"""emovec steer, calibrate: text under an edit, and the dose of an edit."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from cyclopts import App
+
+from emovec_sae.cli.options import Device, Dtype, Json, ModelName
+from emovec_sae.cli.output import answer
+from emovec_sae.errors import ConfigError
+
+app = App()
+
+
+@app.command
+def steer(
+    directions: Path,
+    *,
+    emotion: str,
+    prompt: str,
+    strength: float,
+    model: ModelName = "smollm2-135m-instruct",
+    sae: str | None = None,
+    decomposition: Path | None = None,
+    k: int = 16,
+    max_new_tokens: int = 60,
+    temperature: float = 0.0,
+    seed: int = 0,
+    plain: bool = False,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    json_: Json = False,
+) -> None:
+    """Generate with an emotion added to the stream: the direction, or k latents of its decomposition.
+
+    Parameters
+    ----------
+    directions
+        What fit wrote.
+    emotion
+        Which emotion.
+    prompt
+        What the model is told.
+    strength
+        Multiple of the mean residual norm at the site; negative steers away.
+    sae
+        With --decomposition: add its k latents instead of the direction.
+    decomposition
+        What decompose wrote.
+    k
+        Number of latents.
+    plain
+        Continue the prompt as it is, without the chat template.
+    """
+    from emovec_sae.models.generate import generate
+
+    fitted, loaded = _open(directions, emotion, model, device, dtype)
+    edit = _edit(fitted, emotion, sae, decomposition, k).at(strength * fitted.residual_norm)
+    options = {
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "seed": seed,
+        "chat": False if plain else None,
+    }
+    base, steered = (generate(loaded, prompt, edits=edits, **options)[0] for edits in ([], [edit]))
+    facts = {
+        "emotion": emotion,
+        "strength": strength,
+        "coefficient": edit.coefficient,
+        "site": str(fitted.site),
+        "base": base,
+        "steered": steered,
+    }
+    answer(facts, json_=json_, text=f"base:    {base}\n\nsteered: {steered}")
+
+
+@app.command
+def calibrate(
+    directions: Path,
+    *,
+    emotion: str,
+    level: float = 0.1,
+    match: Literal["kl"] = "kl",
+    out: Path | None = None,
+    model: ModelName = "smollm2-135m-instruct",
+    sae: str | None = None,
+    decomposition: Path | None = None,
+    k: int = 16,
+    seed: int = 0,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    json_: Json = False,
+) -> None:
+    """Find the strength at which an emotion moves the model by a wanted KL on neutral text.
+
+    Parameters
+    ----------
+    directions
+        What fit wrote.
+    emotion
+        Which emotion.
+    level
+        KL(base || edited) of the next token, in nats.
+    match
+        What is matched: kl.
+    out
+        Write the dose as JSON.
+    sae, decomposition, k
+        Dose k latents of a decomposition instead of the direction.
+    """
+    from emovec_sae.corpora.packaged import load_corpus
+    from emovec_sae.interventions.dose import calibrate as calibrate_
+    from emovec_sae.provenance import collect, write_json
+    from emovec_sae.scoring.damage import KLProbe
+
+    fitted, loaded = _open(directions, emotion, model, device, dtype)
+    probe = KLProbe(loaded, load_corpus("neutral").frame["text"].tolist(), site=fitted.site, seed=seed)
+    edit = _edit(fitted, emotion, sae, decomposition, k)
+    dose = calibrate_(edit, probe, level=level, start=0.1 * fitted.residual_norm)
+    facts = {"emotion": emotion, "match": match, **asdict(dose), "strength": dose.coefficient / fitted.residual_norm}
+    if out is not None:
+        write_json(out, {**facts, "provenance": collect(directions=fitted.fingerprint, model=loaded.describe())})
+    answer(facts, json_=json_)
+
+
+def _open(directions: Path, emotion: str, model: str, device: str, dtype: str) -> tuple[Any, Any]:
+    """The directions and their model, refused if they do not belong together; the cheap checks come first."""
+    from emovec_sae.directions.files import load_directions
+    from emovec_sae.models.load import load_model
+
+    fitted = load_directions(directions)
+    fitted[emotion]
+    loaded = load_model(model, device=device, dtype=dtype)
+    fitted.check_model(loaded.describe())
+    return fitted, loaded
+
+
+def _edit(fitted: Any, emotion: str, sae: str | None, decomposition: Path | None, k: int) -> Any:
+    from emovec_sae.interventions.arms import latent_arms, raw_arms
+
+    if (sae is None) != (decomposition is None):
+        raise ConfigError("give --sae and --decomposition together, or neither for the direction itself")
+    if sae is None or decomposition is None:
+        return raw_arms(fitted, [emotion])[0].edit
+    from emovec_sae.decomposition.files import load_decomposition
+    from emovec_sae.saes.load import load_sae
+
+    return latent_arms(load_decomposition(decomposition), load_sae(sae), [emotion], sizes=(k,))[0].edit

@@ -1,0 +1,210 @@
+"""The study file: what a run does, from corpus to comparison. A misspelt key is an error that names the right one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from emovec_sae.errors import ConfigError, suggest
+
+
+class Section(BaseModel):
+    """A part of a study: frozen, and without room for unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class ModelSection(Section):
+    """Which model, and how it is held."""
+
+    name: str = "smollm2-135m-instruct"
+    """Embedded name, folder, .gguf file or Hugging Face id."""
+    device: str = "auto"
+    """auto, cpu, cuda, mps."""
+    dtype: str = "auto"
+    """auto, bfloat16, float32, float16."""
+
+
+class CorpusSection(Section):
+    """Which texts the directions are fitted on."""
+
+    name: str = "stories"
+    """Packaged name, or a path relative to the study file."""
+    emotions: str | list[str] | None = None
+    """Emotions to keep; None keeps all, core keeps the 24."""
+    groups: str | list[str] | None = None
+    """Groups (topics) to keep; None keeps all, demo keeps the eight."""
+    neutral: str = "neutral"
+    """Neutral texts: denoising and dose matching use them."""
+
+
+class RecordingSection(Section):
+    """What is recorded."""
+
+    sites: str = "resid_post.12-24"
+    """Sites at which texts are pooled; the directions' site must be among them."""
+    offset: int = Field(default=20, ge=0)
+    """First token that is pooled, counted from 0."""
+    budget: int | None = Field(default=None, gt=0)
+    """Padded tokens of a batch; None takes what suits the device."""
+
+
+class DirectionsSection(Section):
+    """How the directions are fitted and tested."""
+
+    site: str = "resid_post.18"
+    """Site of the directions, the SAE and the interventions."""
+    readout: str = "zscore"
+    """Readout by which sites are compared."""
+    remove_neutral: bool = True
+    """Project the leading components of the neutral texts out."""
+    test_emotions: str | list[str] | None = "core"
+    """Emotions among which held-out texts are told apart."""
+
+
+class SaeSection(Section):
+    """The SAE that is trained on the site's tokens."""
+
+    d_sae: int = Field(default=3072, gt=0)
+    """Number of latents."""
+    k: int = Field(default=32, gt=0)
+    """Latents active at a token."""
+    tokens: int = Field(default=300_000, gt=0)
+    """Tokens to train on, counted with repeats."""
+    held_out: list[str] = ["hospital", "walk"]
+    """Groups left out of training; the passport is measured on them."""
+
+
+class DecompositionSection(Section):
+    """How vectors are written as latents."""
+
+    emotions: str | list[str] | None = "core"
+    """Emotions whose decomposition is tabulated and drawn."""
+    k: int = Field(default=16, gt=0)
+    """Latents of the sparse pursuit, and of the table."""
+    shown: str = "afraid"
+    """Emotion of the composition chart."""
+    passages: int = Field(default=3, gt=0)
+    """Passages shown for a latent."""
+
+
+class InterventionsSection(Section):
+    """Which arms are compared, at which dose."""
+
+    emotions: str | list[str] | None = "core"
+    """Emotions of the raw and the random arm."""
+    arms_for: list[str] = ["afraid", "angry", "happy", "sad"]
+    """Emotions for which the latent arms are run too, and every level."""
+    sizes: list[int] = [1, 4, 16]
+    """k of the latent arms."""
+    random_draws: int = Field(default=4, gt=0)
+    """Random directions; each is compared with every emotion."""
+    level: float = Field(default=0.1, gt=0)
+    """KL on neutral text, in nats, at which the main comparison is made."""
+    levels: list[float] = [0.05, 0.1, 0.25]
+    """KL levels of the dose curves."""
+    positions: int = Field(default=128, gt=0)
+    """Scored neutral positions."""
+    new_tokens: int = Field(default=36, gt=0)
+    """Length of the sample generations; their prompt is the first open one marked report."""
+
+
+class PatchingSection(Section):
+    """What is patched."""
+
+    pairs: str = "pairs"
+    """Packaged name, or a path relative to the study file."""
+    limit: int | None = Field(default=16, gt=0)
+    """Use the first so many pairs that align; None uses all."""
+    sites: str = "resid_post.*"
+    """Sites to patch."""
+
+
+class Study(Section):
+    """A study: every setting has a default, so an empty file is the demo's pipeline on the default model."""
+
+    title: str = "Which latents compose an emotion vector?"
+    """Title of the report."""
+    seed: int = 0
+    """The one seed of every random choice."""
+    model: ModelSection = ModelSection()
+    """The model."""
+    corpus: CorpusSection = CorpusSection()
+    """The texts."""
+    recording: RecordingSection = RecordingSection()
+    """The recording."""
+    directions: DirectionsSection = DirectionsSection()
+    """The directions."""
+    sae: SaeSection = SaeSection()
+    """The SAE."""
+    decomposition: DecompositionSection = DecompositionSection()
+    """The decomposition."""
+    interventions: InterventionsSection = InterventionsSection()
+    """The interventions."""
+    patching: PatchingSection = PatchingSection()
+    """The patching."""
+
+
+def load_study(path: str | Path) -> Study:
+    """Read a study file.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such file, it is no YAML, or a key or value is wrong; the message names file, line and key.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no study file at {file}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the study file {file}: {error}") from error
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        raise ConfigError(f"{file}{f', line {line + 1}' if line is not None else ''}: not valid YAML") from error
+    if found is not None and not isinstance(found, dict):
+        raise ConfigError(f"{file} holds a {type(found).__name__}; a study is a mapping such as 'model: {{name: ...}}'")
+    try:
+        return Study.model_validate(found or {})
+    except ValidationError as error:
+        raise ConfigError(_explain(file, text, error)) from error
+
+
+def _explain(file: Path, text: str, error: ValidationError) -> str:
+    """One line for the first problem: file, line, key, and the nearest right key."""
+    first: dict[str, Any] = dict(error.errors()[0])
+    keys = [str(part) for part in first["loc"] if not isinstance(part, int)]
+    where = f"{file}, line {_line(text, keys)}"
+    name = ".".join(keys)
+    if first["type"] == "extra_forbidden":
+        known = _known(keys[:-1])
+        return f"{where}: unknown key '{name}'{suggest(keys[-1], known)}; keys here are {', '.join(known)}"
+    return f"{where}: {name or 'the study'}: {first['msg'][:1].lower()}{first['msg'][1:]}, got {first.get('input')!r}"
+
+
+def _known(parents: list[str]) -> list[str]:
+    fields: Any = Study.model_fields
+    for parent in parents:
+        annotation = fields[parent].annotation
+        fields = annotation.model_fields if isinstance(annotation, type) and issubclass(annotation, BaseModel) else {}
+    return list(fields)
+
+
+def _line(text: str, keys: list[str]) -> int:
+    """Line of a nested key, counted from 1."""
+    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    line = 1
+    for key in keys:
+        for name, value in getattr(node, "value", []) if isinstance(node, yaml.MappingNode) else []:
+            if name.value == key:
+                line, node = name.start_mark.line + 1, value
+                break
+        else:
+            break
+    return line

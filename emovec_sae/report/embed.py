@@ -1,0 +1,101 @@
+"""Figures and tables as data URIs, so that the page carries them with it."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from emovec_sae.charts import FAMILIES
+from emovec_sae.report.run import Figure
+
+MOST_SVG, MOST_CSV = 1_000_000, 1_500_000
+"""Bytes above which a figure is embedded as PNG, and a table is named instead of embedded."""
+
+HEADINGS = {
+    "vector_map": "Where the emotion vectors lie",
+    "similarity": "Which emotions are alike",
+    "site_sweep": "Where in the model an emotion can be read",
+    "composition": "What an emotion vector is made of",
+    "latents_by_emotion": "Which latents serve which emotions",
+    "dose_curves": "Do the latents do what the vector does?",
+    "patching": "Where the feeling travels through the text",
+}
+"""The question that each figure answers."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A figure ready for the page.
+
+    Attributes
+    ----------
+    name, number, heading, caption, alt
+        What the page says about it; the caption is a list of paragraphs.
+    image
+        Data URI of the SVG, or of the PNG where the SVG is too large.
+    kind
+        ``"svg"`` or ``"png"``: what `image` is.
+    width
+        Natural width in pixels.
+    data
+        Data URI of the plotted table, empty where it is too large to carry along.
+    table
+        Path of the table inside the run folder.
+    """
+
+    name: str
+    number: int
+    heading: str
+    caption: list[str]
+    alt: str
+    image: str
+    kind: str
+    width: int
+    data: str
+    table: str
+
+
+def figure(files: Figure, number: int) -> Embedded:
+    """Return the figure `number` with its picture and table inside.
+
+    The picture becomes an image and not inline SVG: an image runs no script that an SVG may hold, and ids inside it
+    cannot meet those of another figure.
+    """
+    svg, table = files.svg.read_bytes(), files.csv.read_bytes()
+    kind = "svg" if len(svg) <= MOST_SVG else "png"
+    width = re.search(rb'<svg[^>]*?\swidth="(\d+)', svg)
+    caption = [part.strip() for part in files.caption.split("\n\n") if part.strip()]
+    return Embedded(
+        name=files.name,
+        number=number,
+        heading=HEADINGS[files.name],
+        caption=caption,
+        alt=f"Chart: {FAMILIES[files.name]}. The caption below says what it shows; its table can be downloaded.",
+        image=uri("image/svg+xml", svg) if kind == "svg" else uri("image/png", files.png.read_bytes()),
+        kind=kind,
+        width=int(width[1]) if width else 692,
+        data=uri("text/csv", table) if len(table) <= MOST_CSV else "",
+        table=f"figures/{files.csv.name}",
+    )
+
+
+def rows_uri(rows: Sequence[BaseModel]) -> str:
+    """Return the rows as a CSV table in a data URI; empty where there are none."""
+    if not rows:
+        return ""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(type(rows[0]).model_fields), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(row.model_dump() for row in rows)
+    return uri("text/csv", text.getvalue().encode())
+
+
+def uri(kind: str, content: bytes) -> str:
+    """Return a base64 data URI of the media type `kind`."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,1 @@
+"""Studies: the stages of a run, their cache, and the demo."""

@@ -1,0 +1,90 @@
+"""Stage 5: arms at equal dose, and sample generations at the same dose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from emovec_sae.provenance import write_json
+from emovec_sae.studies.context import Context
+from emovec_sae.studies.stage import Progress, Run
+from emovec_sae.studies.tables import write_table
+
+
+def interventions_stage(run: Run, context: Context) -> None:
+    """Raw and random for all emotions; for some, the latent arms and every level of the dose curves."""
+    section = context.study.interventions
+
+    def work(progress: Progress) -> None:
+        from emovec_sae.corpora.lexicon import contrast_words, load_lexicon
+        from emovec_sae.corpora.prompts import load_prompts
+        from emovec_sae.interventions.arms import latent_arms, random_arms, raw_arms
+        from emovec_sae.interventions.compare import compare
+        from emovec_sae.scoring.damage import KLProbe
+        from emovec_sae.scoring.words import WordScorer
+
+        model, site, seed = context.model, context.site, context.study.seed
+        emotions = context.emotions(section.emotions)
+        lexicon = contrast_words(load_lexicon(), use="held_out", emotions=emotions)
+        words = [word for some in lexicon.values() for word in some]
+        prompts = load_prompts(kind=["word_third", "word_first"], use="report")
+        scorer = WordScorer(model, prompts["text"].tolist(), words, site=site)
+        probe = KLProbe(
+            model, context.neutral.frame["text"].tolist(), site=site, positions=section.positions, seed=seed
+        )
+        arms = raw_arms(context.directions, emotions)
+        arms += random_arms(site, model.d_model, draws=section.random_draws, seed=seed)
+        arms += latent_arms(
+            context.decomposition("contrast"), context.coder, section.arms_for, sizes=tuple(section.sizes)
+        )
+        curves = sorted({section.level, *section.levels})
+        found = compare(
+            arms,
+            scorer=scorer,
+            probe=probe,
+            lexicon=lexicon,
+            levels=lambda arm: curves if arm.emotion is None or arm.emotion in section.arms_for else [section.level],
+            residual_norm=context.directions.residual_norm,
+            progress=progress,
+        )
+        found.save(context.path / "comparison.parquet")
+        frame = found.frame(seed=seed)
+        write_table(context.path, "effects", frame)
+        write_table(context.path, "dose_curves", frame[frame["emotion"].isin(section.arms_for)])
+        samples = _generations(context, arms, found.doses, level=curves[-1])
+        write_json(context.path / "generations.json", samples)
+
+    outputs = ["comparison.parquet", "comparison.doses.parquet", "comparison.json", "generations.json",
+               "tables/effects.parquet", "tables/dose_curves.parquet"]  # fmt: skip
+    settings = {**section.model_dump(), "seed": context.study.seed}
+    after = ["directions", "decomposition"]
+    run.stage(
+        "interventions", "compare the arms at equal dose", settings=settings, after=after, outputs=outputs, work=work
+    )
+
+
+def _generations(context: Context, arms: Any, doses: Any, *, level: float) -> list[dict[str, Any]]:
+    """One answer of each arm to the same prompt at the same dose, and the base model's; a row of one batch each."""
+    from emovec_sae.corpora.prompts import load_prompts
+    from emovec_sae.interventions.edits import ByRow
+    from emovec_sae.models.generate import generate
+
+    section = context.study.interventions
+    prompt = load_prompts(kind="open", use="report")["text"].iloc[0]
+    largest = f"k={max(section.sizes)}"
+    chosen = [
+        arm
+        for arm in arms
+        if (arm.emotion in section.arms_for and arm.name in ("raw", largest)) or (arm.emotion is None and arm.draw == 0)
+    ]
+    rows: list[dict[str, Any]] = [{"emotion": "", "arm": "base", "dose": "none"}]
+    edits: list[Any] = [None]
+    for arm in chosen:
+        own = doses[(doses["arm"] == arm.name) & (doses["draw"] == arm.draw) & (doses["level"] == level)]
+        own = own[own["emotion"].isna()] if arm.emotion is None else own[own["emotion"] == arm.emotion]
+        dose = own.iloc[0]
+        edits.append(arm.edit.at(float(dose["coefficient"])))
+        told = f"{dose['kl']:.2f} nats, strength {dose['strength']:.2f}"
+        rows.append({"emotion": arm.emotion or "", "arm": arm.name, "dose": told})
+    edit = ByRow(tuple(edits), context.site)
+    texts = generate(context.model, [prompt] * len(rows), edits=[edit], max_new_tokens=section.new_tokens)
+    return [{**row, "prompt": prompt, "text": text.strip()} for row, text in zip(rows, texts, strict=True)]

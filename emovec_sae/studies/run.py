@@ -1,0 +1,142 @@
+"""Run a study: every stage in its order, each done once."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from emovec_sae.config import Study
+from emovec_sae.errors import ConfigError, StoreError
+from emovec_sae.provenance import digest, read_json, write_json
+from emovec_sae.studies.context import Context
+from emovec_sae.studies.decomposition import decomposition_stage
+from emovec_sae.studies.directions import directions_stage
+from emovec_sae.studies.figures import figures_stage, run_facts
+from emovec_sae.studies.interventions import interventions_stage
+from emovec_sae.studies.patching import patching_stage
+from emovec_sae.studies.record import record_stage
+from emovec_sae.studies.sae import sae_stage
+from emovec_sae.studies.stage import Reporter, Run, Silent
+from emovec_sae.studies.summary import comparison_summary, summary_stage
+
+
+def run_study(
+    study: Study, out: str | Path, *, base: str | Path = ".", reporter: Reporter | None = None
+) -> dict[str, Any]:
+    """Run every stage of a study into a folder.
+
+    A stage whose settings and inputs are those of the last time is not run again, so an interrupted run goes on where
+    it was, and a changed setting repeats only what depends on it.
+
+    Parameters
+    ----------
+    study
+        From `load_study` or `demo_study`.
+    out
+        Folder of the run.
+    base
+        Folder that relative paths in the study start from.
+    reporter
+        Who is told how it goes; nobody by default.
+
+    Returns
+    -------
+    dict
+        ``results.json`` of the run: title, model, verdict (sentences made from the numbers), scores, provenance.
+
+    Raises
+    ------
+    EmovecError
+        If a setting is impossible, an input is wrong, or another process runs into the folder.
+    """
+    path = Path(out)
+    context = Context(study, path, Path(base))
+    with _alone(path):
+        run = Run(path, reporter or Silent())
+        _check(context)
+        _through_interventions(run, context)
+        patching_stage(run, context)
+        figures_stage(run, facts=run_facts(path))
+        summary_stage(run, context)
+    return read_json(path / "results.json")
+
+
+def compare_study(
+    study: Study, out: str | Path, *, base: str | Path = ".", reporter: Reporter | None = None
+) -> dict[str, Any]:
+    """Run a study up to the comparison of its arms.
+
+    Returns
+    -------
+    dict
+        arms (ratios to the raw vectors with intervals), k90, level, above_random, wrong_way, reached.
+    """
+    path = Path(out)
+    context = Context(study, path, Path(base))
+    with _alone(path):
+        _check(context)
+        _through_interventions(Run(path, reporter or Silent()), context)
+    return comparison_summary(context)
+
+
+def _through_interventions(run: Run, context: Context) -> None:
+    record_stage(run, context)
+    directions_stage(run, context)
+    sae_stage(run, context)
+    decomposition_stage(run, context)
+    interventions_stage(run, context)
+
+
+def _check(context: Context) -> None:
+    """Refuse what cannot work before anything is computed, and drop recordings of other settings."""
+    from emovec_sae.corpora.lexicon import load_lexicon
+    from emovec_sae.sites import parse_sites
+
+    study = context.study
+    sites = parse_sites(study.recording.sites.replace("*", "0-999"))
+    if context.site not in sites:
+        raise ConfigError(
+            f"directions.site is {context.site}, which recording.sites ({study.recording.sites}) leaves out"
+        )
+    every, lexicon = set(context.corpus.emotions), load_lexicon()
+    asked = context.emotions(study.interventions.emotions)
+    for emotion in study.interventions.arms_for:
+        if emotion not in asked:
+            raise ConfigError(f"interventions.arms_for names '{emotion}', which interventions.emotions leaves out")
+    lacking = [emotion for emotion in asked if emotion not in lexicon]
+    if lacking:
+        raise ConfigError(
+            f"interventions.emotions: '{lacking[0]}' has no words in the lexicon; choose among the core emotions"
+        )
+    if study.decomposition.shown not in every:
+        raise ConfigError(f"decomposition.shown names '{study.decomposition.shown}', which the corpus lacks")
+    write_json(context.path / "study.json", {"study": study.model_dump(mode="json")})
+    settings = {"recording": study.recording.model_dump(), "model": study.model.model_dump(), "site": str(context.site)}
+    settings |= {"corpus": [context.corpus.fingerprint, context.neutral.fingerprint]}
+    mark = context.path / "activations" / "settings.json"
+    if mark.is_file() and read_json(mark).get("key") != digest(settings):
+        shutil.rmtree(mark.parent)
+    write_json(mark, {"key": digest(settings)})
+
+
+class _alone:
+    """Hold a run's folder; another process that wants it is told at once."""
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.lock = FileLock(str(path / ".lock"), timeout=0)
+
+    def __enter__(self) -> None:
+        try:
+            self.lock.acquire()
+        except Timeout as error:
+            raise StoreError(
+                f"another process runs a study into {self.path}; wait for it or choose another folder"
+            ) from error
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from report_run import ATTACK, make_run
+
+from emovec_sae.charts import FAMILIES
+from emovec_sae.errors import StoreError
+from emovec_sae.report import embed, page, words, write_report
+from emovec_sae.report.run import Passage
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text between them."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in {"meta", "img", "link", "br"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return make_run(tmp_path / "run")
+
+
+def html_of(run: Path) -> str:
+    return write_report(run).read_text(encoding="utf-8")
+
+
+def test_the_page_is_well_formed_and_has_every_section(run: Path) -> None:
+    assert write_report(run) == run / "report.html"
+    seen = Page(html_of(run))
+    assert seen.open == []
+    ids = [attributes["id"] for _, attributes in seen.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {"verdict", "scores", "figures", "latents", "generations", "provenance"} <= set(ids)
+    assert {f"figure-{name}" for name in FAMILIES} <= set(ids)
+    targets = {link["href"].removeprefix("#") for link in seen.all("a") if link["href"].startswith("#")}
+    assert targets <= set(ids)
+    assert "latent-1234" in targets
+
+
+def test_corpus_text_is_escaped_everywhere(run: Path) -> None:
+    html = html_of(run)
+    assert "<script" not in html.lower()
+    # Title twice, verdict, score, seven captions, a raised token, five passages with footers, six generations.
+    assert html.count("&lt;script&gt;") >= 20
+    assert Page(html).text.count(ATTACK) >= 20
+
+
+def test_the_page_needs_nothing_else(run: Path) -> None:
+    html = html_of(run)
+    seen = Page(html)
+    for tag, attributes in seen.tags:
+        assert tag not in {"script", "link", "iframe", "object", "embed", "base", "form"}
+        assert not any(name.startswith("on") for name in attributes)
+        for name in ("src", "srcset", "href", "data", "poster", "action"):
+            assert re.match(r"(data:|#|$)", attributes.get(name, "")), (tag, name)
+    assert "url(" not in html
+    assert "@import" not in html
+    (policy,) = [meta for meta in seen.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
+    assert policy["content"] == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+def test_it_can_be_read_by_everyone(run: Path) -> None:
+    seen = Page(html_of(run))
+    assert seen.all("html") == [{"lang": "en"}]
+    assert any("width=device-width" in meta.get("content", "") for meta in seen.all("meta"))
+    assert len(seen.all("h1")) == 1
+    levels = [int(tag[1]) for tag, _ in seen.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert all(below <= above + 1 for above, below in zip(levels, levels[1:], strict=False))
+    assert all(image["alt"] for image in seen.all("img"))
+    assert all("scope" in header for header in seen.all("th"))
+
+
+def test_tables_travel_as_csv(run: Path) -> None:
+    links = {link["download"]: link["href"] for link in Page(html_of(run)).all("a") if "download" in link}
+    for name in FAMILIES:
+        content = base64.b64decode(links[f"{name}.csv"].removeprefix("data:text/csv;base64,"))
+        assert content == (run / "figures" / f"{name}.csv").read_bytes()
+    scores = base64.b64decode(links["scores.csv"].partition(",")[2]).decode().splitlines()
+    assert scores[0] == "group,name,value,low,high,n,note"
+    assert len(scores) == 5
+    assert "generations.csv" in links
+
+
+def test_scores_stand_with_interval_and_count(run: Path) -> None:
+    text = " ".join(Page(html_of(run)).text.split())
+    assert "0.62 0.55 to 0.69 192" in text or "0.63 0.55 to 0.69 192" in text
+    assert "2.3 \u00d7 10\u207b\u2077 \u2013 \u2013" in text
+    assert "l0 \u2013 \u2013 40,960" in text
+
+
+def test_tokens_are_shaded_by_activation(run: Path) -> None:
+    marks = Page(html_of(run)).all("mark")
+    assert len(marks) == 10
+    assert marks[:2] == [
+        {"style": "--a: 0.500", "title": "activation 4.25"},
+        {"style": "--a: 1.000", "title": "activation 8.50"},
+    ]
+
+
+def test_passages_beyond_the_first_open_on_demand(run: Path) -> None:
+    assert "2 more passages" in html_of(run)
+
+
+def test_large_figures_become_png_and_large_tables_are_named(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embed, "MOST_SVG", 10)
+    monkeypatch.setattr(embed, "MOST_CSV", 10)
+    seen = Page(html_of(run))
+    assert all(image["src"].startswith("data:image/png;base64,") for image in seen.all("img"))
+    assert "figures/similarity.csv in the run folder" in seen.text
+    assert not any(link.get("download") == "similarity.csv" for link in seen.all("a"))
+
+
+def test_a_page_that_is_too_large_is_refused(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "MOST_BYTES", 1000)
+    with pytest.raises(StoreError, match="more than"):
+        write_report(run)
+    assert not (run / "report.html").exists()
+
+
+def test_the_page_goes_where_it_is_asked_and_replaces_the_last(run: Path, tmp_path: Path) -> None:
+    target = tmp_path / "elsewhere" / "page.html"
+    assert write_report(run, out=target) == target
+    first = target.read_bytes()
+    write_report(run, out=target)
+    assert target.read_bytes() == first
+    assert [path.name for path in target.parent.iterdir()] == ["page.html"]
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("results.json", "emovec run"),
+        ("latents.json", "emovec run"),
+        ("generations.json", "emovec run"),
+        ("figures/patching.svg", "emovec figures"),
+        ("figures/similarity.csv", "emovec figures"),
+        ("figures/dose_curves.caption.md", "emovec figures"),
+    ],
+)
+def test_a_missing_piece_is_named_with_its_command(run: Path, name: str, command: str) -> None:
+    (run / name).unlink()
+    with pytest.raises(StoreError, match=rf"{Path(name).name}' is missing; make it with: {command}"):
+        write_report(run)
+    assert not (run / "report.html").exists()
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="there is no run at"):
+        write_report(tmp_path / "nowhere")
+
+
+def test_a_damaged_file_is_named_with_the_place(run: Path) -> None:
+    latents = json.loads((run / "latents.json").read_text())
+    del latents[0]["passages"][2]["id"]
+    (run / "latents.json").write_text(json.dumps(latents))
+    with pytest.raises(StoreError, match=r"latents.json' cannot be read at 0\.passages\.2\.id"):
+        write_report(run)
+    (run / "latents.json").write_text("[{")
+    with pytest.raises(StoreError, match=r"latents.json' cannot be read at the whole file"):
+        write_report(run)
+
+
+def test_a_run_without_latents_and_generations_says_so(run: Path) -> None:
+    for name in ("latents", "generations"):
+        (run / f"{name}.json").write_text("[]")
+    text = Page(html_of(run)).text
+    assert "The run recorded no latents." in text
+    assert "The run holds no generations." in text
+
+
+def test_a_silent_passage_has_no_marks() -> None:
+    passage = Passage.model_validate({"emotion": "calm", "id": "x", "pieces": [{"token": "a", "activation": 0.0}]})
+    shaded = words.shade(passage)
+    assert shaded.peak == "silent in this passage"
+    assert [stretch.strength for stretch in shaded.stretches] == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0.625001, "0.63"), (-0.12, "\u22120.12"), (0.0, "0.00"), (23.0, "23"), (32.44, "32.4"), (40960, "40,960"),
+        (0.0123, "0.012"), (-0.00021, "\u22122.1 \u00d7 10\u207b\u2074"), (None, "\u2013"), (float("inf"), "\u2013"),
+    ],
+)  # fmt: skip
+def test_numbers_are_written_for_people(value: float | None, said: str) -> None:
+    assert words.number(value) == said
+
+
+def test_tokens_show_their_blanks() -> None:
+    assert [words.visible(token) for token in (" fear", "\n", "  ", "", "a\tb")] == [
+        "fear", "\u21b5", "\u2423\u2423", "(empty)", "a\u21e5b",
+    ]  # fmt: skip
+
+
+def test_provenance_is_flat_and_readable() -> None:
+    facts = words.flatten({"command": ["emovec", "demo"], "a": {"b": 1, "c": None}, "list": [1, 2], "in": [{"n": "x"}]})
+    assert facts == [("command", "emovec demo"), ("a.b", "1"), ("a.c", "not known"), ("list", "1, 2"), ("in.0.n", "x")]

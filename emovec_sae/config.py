@@ -83,12 +83,14 @@ class DecompositionSection(Section):
 
     emotions: str | list[str] | None = "core"
     """Emotions whose decomposition is tabulated and drawn."""
-    k: int = Field(default=16, gt=0)
-    """Latents of the sparse pursuit, and of the table."""
+    k: int = Field(default=24, gt=0)
+    """Latents of an emotion's table and of the sparse pursuit; arms take the first of them that are not dense."""
     shown: str = "afraid"
     """Emotion of the composition chart."""
     passages: int = Field(default=3, gt=0)
     """Passages shown for a latent."""
+    cards: int = Field(default=4, gt=0)
+    """Latents of each emotion that the report shows with passages and tokens."""
 
 
 class InterventionsSection(Section):

@@ -10,7 +10,7 @@ from emovec_sae.charts import FAMILIES
 ATTACK = '<script>document.title="owned"</script>'
 SVG = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="640" height="300" viewBox="0 0 640 300">'
-    '<rect id="a" width="640" height="300" fill="#fff"/><text x="20" y="40" font-family="sans-serif">figure</text></svg>'
+    '<rect id="a" width="640" height="300" fill="#fff"/><text x="20" y="40">figure</text></svg>'
 )
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 40
 
@@ -40,7 +40,8 @@ def make_run(folder: Path, *, passages: int = 5) -> Path:
     ]
     pieces = [
         {"token": "It", "activation": 0.0}, {"token": " was", "activation": 0.0},
-        {"token": f" {ATTACK}", "activation": 4.25}, {"token": " dark", "activation": 8.5}, {"token": ".\n", "activation": 0},
+        {"token": f" {ATTACK}", "activation": 4.25}, {"token": " dark", "activation": 8.5},
+        {"token": ".\n", "activation": 0},
     ]  # fmt: skip
     latent = {
         "latent": 1234,
@@ -56,7 +57,8 @@ def make_run(folder: Path, *, passages: int = 5) -> Path:
         for arm in ("none", "raw", "k=16")
     ]
     results = {
-        "title": f"A run {ATTACK}", "model": "tiny", "verdict": ["First finding.", f"Second {ATTACK}"], "scores": scores,
+        "title": f"A run {ATTACK}", "model": "tiny", "verdict": ["First finding.", f"Second {ATTACK}"],
+        "scores": scores,
         "provenance": {"command": ["emovec", "demo"], "packages": {"torch": "2.13.0"}, "seed": 0, "commit": None,
                        "inputs": [{"name": "stories"}], "page": "https://example.org/x"},
     }  # fmt: skip

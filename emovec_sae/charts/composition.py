@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 
 from emovec_sae.charts import theme
-from emovec_sae.charts.frames import heading, interval, percent, require, rows, span
+from emovec_sae.charts.frames import heading, interval, largest, percent, require, rows, span
 from emovec_sae.charts.labels import text_width
 
 COLUMNS = ("emotion", "kind", "latent", "label", "share", "low", "high", "null_low", "null_high", "n_texts")
@@ -56,7 +56,7 @@ def caption(frame: pd.DataFrame) -> str:
     parts = [_sentence(str(name), group) for name, group in table.groupby("emotion", sort=False)]
     return (
         f"Shares of |v|\u00b2 in the exact contrast identity (n = {span(table['n_texts'])} texts). {' '.join(parts)} "
-        "Pale bands show what random targets of the same norm reach. Shares are signed and add up to 100 % with the error."
+        "Pale bands show what random targets of the same norm reach. Signed shares and the error add up to 100 %."
     )
 
 
@@ -64,15 +64,15 @@ def _sentence(emotion: str, group: pd.DataFrame) -> str:
     single = group[group["kind"] == "latent"]
     text = f"{emotion.capitalize()}: "
     if len(single):
-        top = single.loc[single["share"].abs().idxmax()]
+        top = largest(single, single["share"].abs())
         text += (
             f"the largest of {len(single)} latents shown, {top['label']}, holds {percent(top['share'], 1)} "
-            f"({interval(top['low'], top['high'], 1, scale=100)} %), together they hold {percent(single['share'].sum())}"
+            f"({interval(top['low'], top['high'], 1, scale=100)} %), together {percent(single['share'].sum())}"
         )
     for kind, words in (("other latents", "all other latents"), ("error", "the SAE's error")):
         found = group[group["kind"] == kind]
         if len(found):
-            row = found.iloc[0]
+            row = largest(found, found["share"])
             text += f"; {words} {percent(row['share'])} ({interval(row['low'], row['high'], 0, scale=100)} %)"
     return text + "."
 
@@ -122,7 +122,7 @@ def _panel(table: pd.DataFrame, title: str, name: str, *, extent: float) -> alt.
         base.mark_text(align="left", dx=5, color=theme.MUTED, fontSize=9.5).encode(x=alt.X("edge:Q"), text="said:N"),
         alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color=theme.INK, strokeWidth=0.8).encode(x="zero:Q"),
     ]
-    panel = alt.layer(*layers).properties(width=_WIDTH, height=alt.Step(_STEP))
+    panel = alt.LayerChart(layer=[*layers]).properties(width=_WIDTH, height=alt.Step(_STEP))
     return panel.properties(title=alt.Title(name, fontSize=11, offset=4)) if name else panel
 
 

@@ -29,7 +29,7 @@ def require(frame: pd.DataFrame, columns: Iterable[str], *, family: str) -> pd.D
         have = [str(name) for name in frame.columns]
         named = ", ".join(f"'{name}'{suggest(name, [h for h in have if h not in wanted])}" for name in missing)
         raise ConfigError(
-            f"chart '{family}' needs the columns {', '.join(wanted)}; missing: {named}; got: {', '.join(have) or 'none'}"
+            f"chart '{family}' needs the columns {', '.join(wanted)}; missing: {named}; got {', '.join(have)}"
         )
     if frame.empty:
         raise ConfigError(f"chart '{family}' got a table without rows")
@@ -49,6 +49,13 @@ def _plain(record: dict[Any, Any]) -> dict[str, Any]:
         # Eight digits are far below a pixel and keep the files small.
         plain[str(key)] = None if missing else float(f"{item:.8g}") if isinstance(item, float) else item
     return plain
+
+
+def largest(table: pd.DataFrame, values: pd.Series) -> dict[str, Any]:
+    """Return the row of `table` where `values` (aligned with it) is largest; the first row if none is a number."""
+    numbers = values.to_numpy(dtype=float, na_value=np.nan)
+    at = 0 if np.isnan(numbers).all() else int(np.nanargmax(numbers))
+    return {str(key): value for key, value in table.iloc[at].to_dict().items()}
 
 
 def span(values: pd.Series) -> str:

@@ -7,9 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_WIDTHS = dict.fromkeys("abdeghnopqu0123456789L", 0.556) | dict.fromkeys("ckvxyszJ", 0.5)
-_WIDTHS |= dict.fromkeys("ijl", 0.222) | dict.fromkeys("ft .,-/:;'", 0.278) | dict.fromkeys("r()", 0.333)
-_WIDTHS |= {"m": 0.833, "w": 0.722, "M": 0.833, "W": 0.944}
+_WIDTHS = {
+    letter: width
+    for letters, width in (
+        ("ijl", 0.222), ("ft .,-/:;'", 0.278), ("r()", 0.333), ("ckvxyszJ", 0.5), ("abdeghnopqu0123456789L", 0.556),
+        ("w", 0.722), ("mM", 0.833), ("W", 0.944),
+    )
+    for letter in letters
+}  # fmt: skip
 
 _ANGLES = np.deg2rad([0, 180, 90, 270, 35, 325, 145, 215, 65, 295, 115, 245])
 

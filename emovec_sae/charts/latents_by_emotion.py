@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 
 from emovec_sae.charts import theme
-from emovec_sae.charts.frames import heading, require, rows, signed
+from emovec_sae.charts.frames import heading, largest, require, rows, signed
 
 COLUMNS = ("emotion", "latent", "label", "delta", "emotion_order", "latent_order")
 """One row a cell; `delta` is Delta_j times the decoder norm, in units of the vector's norm."""
@@ -69,18 +69,20 @@ def latents_by_emotion(frame: pd.DataFrame) -> alt.LayerChart:
         f"{len(names)} latents in {len(emotions)} emotion vectors",
         f"n = {len(table):,} cells, point values without intervals; \u2212 marks cells below {signed(-0.2 * reach)}",
     )
-    return theme.dress(alt.layer(cells, marks).properties(width=alt.Step(wide), height=alt.Step(_STEP), title=title))
+    return theme.dress(
+        alt.LayerChart(layer=[cells, marks]).properties(width=alt.Step(wide), height=alt.Step(_STEP), title=title)
+    )
 
 
 def caption(frame: pd.DataFrame) -> str:
     """Write the caption from the numbers of the table."""
     table = require(frame, COLUMNS, family="latents_by_emotion")
-    top = table.loc[table["delta"].abs().idxmax()]
-    winners = table.loc[table.groupby("emotion")["delta"].idxmax(), "latent"]
+    top = largest(table, table["delta"].abs())
+    winners = {largest(part, part["delta"])["latent"] for _, part in table.groupby("emotion")}
     return (
-        f"Contribution of {table['latent'].nunique()} latents to {table['emotion'].nunique()} emotion vectors: difference "
-        "of mean activations times the decoder norm, in units of the vector's norm. The largest cell is "
-        f"{top['label']} in {top['emotion']} ({signed(float(top['delta']))}); {winners.nunique()} different latents "
+        f"Contribution of {table['latent'].nunique()} latents to {table['emotion'].nunique()} emotion vectors: "
+        "difference of mean activations times the decoder norm, in units of the vector's norm. The largest cell is "
+        f"{top['label']} in {top['emotion']} ({signed(float(top['delta']))}); {len(winners)} different latents "
         f"are the strongest of some emotion. Colours are cut at \u00b1{_reach(table):.2f}."
     )
 

@@ -6,12 +6,12 @@ import altair as alt
 import pandas as pd
 
 from emovec_sae.charts import theme
-from emovec_sae.charts.frames import heading, interval, require, rows, signed, span
+from emovec_sae.charts.frames import heading, interval, largest, require, rows, signed, span
 from emovec_sae.errors import ConfigError
 from emovec_sae.sites import Site
 
 COLUMNS = ("site", "layer", "recovered", "low", "high", "n")
-"""One row a cell, and besides these either `where` (a named span) or `position` (from the end: -1 is the last token)."""
+"""One row a cell, and besides these either `where` (a span) or `position` (from the end: -1 is the last token)."""
 
 SPANS = ("before", "changed word", "between", "last")
 """Order of the known spans, first in the text on top."""
@@ -33,13 +33,13 @@ def patching(frame: pd.DataFrame) -> alt.VConcatChart | alt.LayerChart:
         If columns are missing, the table is empty or a site cannot be read.
     """
     table = _with_place(require(frame, COLUMNS, family="patching"))
-    streams = table["site"].map(lambda name: Site.parse(name).stream)
+    streams = table["site"].astype(str).map(_stream)
     places = _places(table)
     title = heading(
         "What patching one site brings back",
         f"n = {span(table['n'])} pairs a cell; recovered fraction of the logit difference "
         f"(0 nothing, 1 all of it), colours cut at \u00b1{_REACH:g}",
-        "intervals are in the table beside the figure",
+        "small values are not written out; they and the intervals are in the table of the figure",
     )
     panels = [_panel(table[streams == stream], stream, places) for stream in streams.unique()]
     if len(panels) == 1:
@@ -54,7 +54,7 @@ def caption(frame: pd.DataFrame) -> str:
     for place in _places(table):
         group = table[table["place"] == place]
         if len(group) and group["recovered"].notna().any():
-            best = group.loc[group["recovered"].idxmax()]
+            best = largest(group, group["recovered"])
             ends = interval(best["low"], best["high"])
             parts.append((float(best["recovered"]), f"{place}: {signed(best['recovered'])} at {best['site']} ({ends})"))
     parts.sort(key=lambda part: -part[0])
@@ -111,7 +111,7 @@ def _panel(table: pd.DataFrame, stream: str, places: list[str]) -> alt.LayerChar
     text = base.mark_text(fontSize=8.5).encode(
         text="said:N", color=alt.condition("datum.dark", alt.value("#ffffff"), alt.value(theme.INK))
     )
-    return alt.layer(cells, text).properties(width=alt.Step(wide), height=alt.Step(tall))
+    return alt.LayerChart(layer=[cells, text]).properties(width=alt.Step(wide), height=alt.Step(tall))
 
 
 def _short(value: float) -> str:
@@ -121,3 +121,7 @@ def _short(value: float) -> str:
     if abs(value) < 0.005:
         return "0"
     return signed(value, 1) if abs(value) >= 0.995 else signed(value, 2).replace("0.", ".", 1)
+
+
+def _stream(site: object) -> str:
+    return Site.parse(str(site)).stream

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 import pandas as pd
@@ -18,6 +19,8 @@ from emovec_sae.provenance import atomic, file_digest, write_json
 
 SUFFIXES = ("svg", "pdf", "png", "parquet", "csv", "caption.md", "vl.json", "provenance.json")
 """Endings of the files of one figure, in the order in which they are written; the provenance comes last."""
+
+_DRAWN_ID = re.compile(r'(?P<before>id="|url\(#)(?P<kind>gradient_|clip)(?P<number>\d+)(?P<after>"|\))')
 
 PNG_SCALE = 2.5
 """Pixels of the PNG per pixel of the chart: 240 per inch at the widths of `theme`."""
@@ -83,42 +86,45 @@ def save_chart(
 
 
 def _writers(chart: alt.TopLevelMixin, table: pd.DataFrame, caption: str) -> dict[str, Callable[[Path], object]]:
-    def draw(kind: str) -> Callable[[Path], object]:
-        def write(part: Path) -> None:
-            # The caller's own theme and row limit must not change a saved figure.
-            with alt.theme.enable(theme.NAME), alt.data_transformers.enable("default", max_rows=None):
-                chart.save(str(part), format=kind, scale_factor=PNG_SCALE if kind == "png" else 1)
-
-        return write
-
-    def vector(part: Path) -> None:
-        draw("svg")(part)
-        part.write_text(_renumbered(part.read_text(encoding="utf-8")), encoding="utf-8")
-
-    def spec(part: Path) -> None:
-        with alt.theme.enable(theme.NAME), alt.data_transformers.enable("default", max_rows=None):
-            text = json.dumps(chart.to_dict(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-        part.write_text(text + "\n", encoding="utf-8")
-
     return {
-        "svg": vector,
-        "pdf": draw("pdf"),
-        "png": draw("png"),
+        "svg": lambda part: _draw_svg(chart, part),
+        "pdf": lambda part: _draw(chart, part, kind="pdf"),
+        "png": lambda part: _draw(chart, part, kind="png", scale=PNG_SCALE),
         "parquet": lambda part: table.to_parquet(part, index=False),
         "csv": lambda part: table.to_csv(part, index=False, lineterminator="\n"),
         "caption.md": lambda part: part.write_text(caption.strip() + "\n", encoding="utf-8"),
-        "vl.json": spec,
+        "vl.json": lambda part: _write_spec(chart, part),
     }
+
+
+@contextmanager
+def _own_settings() -> Generator[None]:
+    """The caller's own theme and row limit must not change a saved figure."""
+    with alt.theme.enable(theme.NAME), alt.data_transformers.enable("default", max_rows=None):
+        yield
+
+
+def _draw(chart: alt.TopLevelMixin, part: Path, *, kind: Literal["svg", "pdf", "png"], scale: float = 1) -> None:
+    with _own_settings():
+        chart.save(str(part), format=kind, scale_factor=scale)
+
+
+def _draw_svg(chart: alt.TopLevelMixin, part: Path) -> None:
+    _draw(chart, part, kind="svg")
+    part.write_text(_renumbered(part.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _write_spec(chart: alt.TopLevelMixin, part: Path) -> None:
+    with _own_settings():
+        text = json.dumps(chart.to_dict(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    part.write_text(text + "\n", encoding="utf-8")
 
 
 def _renumbered(svg: str) -> str:
     """Count the ids of gradients and clips from 0: the renderer counts on from picture to picture in a process."""
     numbers: dict[str, int] = {}
-
-    def again(match: re.Match[str]) -> str:
-        name = match["name"]
-        kind = name.rstrip("0123456789")
-        number = numbers.setdefault(name, sum(other.rstrip("0123456789") == kind for other in numbers))
-        return f"{match['before']}{kind}{number}{match['after']}"
-
-    return re.sub(r'(?P<before>id="|url\(#)(?P<name>(?:gradient_|clip)\d+)(?P<after>"|\))', again, svg)
+    for name in re.findall(r'id="((?:gradient_|clip)\d+)"', svg):
+        numbers.setdefault(name, len(numbers))
+    return _DRAWN_ID.sub(
+        lambda found: f"{found['before']}{found['kind']}{numbers[found['kind'] + found['number']]}{found['after']}", svg
+    )

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from emovec_sae.charts import theme
-from emovec_sae.charts.frames import heading, require, rows, signed
+from emovec_sae.charts.frames import heading, largest, require, rows, signed
 
 COLUMNS = ("emotion_a", "emotion_b", "cosine", "order_a", "order_b")
 """One row an ordered pair of emotions; the orders are positions after clustering, counted from 0."""
@@ -58,7 +58,7 @@ def caption(frame: pd.DataFrame) -> str:
     text = f"Cosines between {count} emotion vectors, rows and columns in clustered order."
     if other.empty:
         return text
-    near, far = other.loc[other["cosine"].idxmax()], other.loc[other["cosine"].idxmin()]
+    near, far = largest(other, other["cosine"]), largest(other, -other["cosine"])
     return (
         f"{text} Over the {count * (count - 1) // 2:,} pairs the median is {signed(float(other['cosine'].median()))}; "
         f"the nearest pair is {near['emotion_a']} and {near['emotion_b']} ({signed(float(near['cosine']))}), the most "

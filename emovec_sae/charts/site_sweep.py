@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import altair as alt
 import pandas as pd
 
 from emovec_sae.charts import theme
-from emovec_sae.charts.frames import INTERVAL, heading, interval, percent, require, rows, span
+from emovec_sae.charts.frames import INTERVAL, heading, interval, largest, percent, require, rows, span
 from emovec_sae.charts.labels import spread
 from emovec_sae.sites import Site
 
@@ -34,7 +36,7 @@ def site_sweep(frame: pd.DataFrame, *, interval: str = INTERVAL) -> alt.LayerCha
         If columns are missing, the table is empty or a site cannot be read.
     """
     table = require(frame, COLUMNS, family="site_sweep")
-    streams = table["site"].map(lambda name: Site.parse(name).stream)
+    streams = table["site"].astype(str).map(_stream)
     title = heading(
         "Held-out accuracy of the emotion read from each layer",
         f"n = {span(table['n'])} held-out texts a point; bands: {interval}",
@@ -51,7 +53,7 @@ def caption(frame: pd.DataFrame) -> str:
     table = require(frame, COLUMNS, family="site_sweep")
     parts = []
     for metric, group in table.groupby("metric", sort=True):
-        best = group.loc[group["value"].idxmax()]
+        best = largest(group, group["value"])
         parts.append(
             f"{_style(str(metric), 0)[0]} is highest at {best['site']} ({percent(best['value'])}, "
             f"{_range(best)}; TF-IDF {percent(best['baseline'])}, chance {percent(best['chance'], 1)})"
@@ -63,7 +65,7 @@ def caption(frame: pd.DataFrame) -> str:
     )
 
 
-def _range(row: pd.Series) -> str:
+def _range(row: dict[str, Any]) -> str:
     text = interval(row["low"], row["high"], 0, scale=100.0)
     return text if text == "no interval" else f"interval {text} %"
 
@@ -79,7 +81,7 @@ def _panel(table: pd.DataFrame, stream: str) -> alt.LayerChart:
     for index, metric in enumerate(metrics):
         layers += _curve(table[table["metric"] == metric].sort_values("layer"), _style(metric, index))
     layers += _end_labels(table, metrics)
-    return alt.layer(*layers).properties(width=_WIDTH, height=_HEIGHT)
+    return alt.LayerChart(layer=[*layers]).properties(width=_WIDTH, height=_HEIGHT)
 
 
 def _scales(group: pd.DataFrame) -> tuple[alt.X, alt.Y]:
@@ -118,7 +120,7 @@ def _curve(group: pd.DataFrame, style: tuple[str, str, str]) -> list[alt.Chart]:
 def _end_labels(table: pd.DataFrame, metrics: list[str]) -> list[alt.Chart]:
     """Names at the right end of each line, pushed apart where lines end close to each other."""
     last = table[table["layer"] == table["layer"].max()]
-    entries: list[tuple[str, float, str, str]] = []
+    entries: list[tuple[str, float, str, Literal["bold", "normal"]]] = []
     for index, metric in enumerate(metrics):
         name, colour, _ = _style(metric, index)
         end = last[last["metric"] == metric]
@@ -139,3 +141,7 @@ def _end_labels(table: pd.DataFrame, metrics: list[str]) -> list[alt.Chart]:
 def _dark(colour: str) -> str:
     """Return the colour at 70 % of its brightness, so that small letters stand out from white."""
     return "#" + "".join(f"{int(int(colour[i : i + 2], 16) * 0.7):02x}" for i in (1, 3, 5))
+
+
+def _stream(site: object) -> str:
+    return Site.parse(str(site)).stream

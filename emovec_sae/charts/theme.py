@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import altair as alt
 
-ChartT = TypeVar("ChartT", alt.Chart, alt.LayerChart, alt.ConcatChart, alt.VConcatChart, alt.HConcatChart)
+ChartT = TypeVar("ChartT", alt.Chart, alt.LayerChart, alt.FacetChart, alt.VConcatChart)
 
 NAME = "emovec"
 """Name under which the theme is registered; nothing enables it until `alt.theme.enable("emovec")`."""
@@ -21,7 +21,7 @@ INK, MUTED, RULE, GRID, BACK = "#1c1e21", "#54585f", "#8d9198", "#e7e8ea", "#fff
 """Text, secondary text (contrast 7:1 on white), thin lines, grid, background."""
 
 DIVERGING = ("#12306e", "#3f68ad", "#94b3d8", "#f5f4f1", "#f3c58d", "#e8952f", "#cf6a00")
-"""Blue below zero, orange above: apart for every colour vision, and strong blue stays darker than any orange in grey."""
+"""Blue below zero, orange above: apart for every colour vision; in grey, strong blue is darker than any orange."""
 
 VALENCE = ("#10265f", "#3d5794", "#8e8f95", "#d8a13a", "#ffd95c")
 """Diverging in hue (blue, grey, yellow) with lightness that only rises, so grey print keeps the order."""
@@ -91,7 +91,6 @@ def emovec_theme() -> alt.theme.ThemeConfig:
                 "labelColor": MUTED,
                 "titleColor": INK,
                 "gradientThickness": 9,
-                "symbolStrokeWidth": 1.8,
                 "labelLimit": 260,
                 "titleLimit": 420,
             },

@@ -71,7 +71,7 @@ def vector_map(frame: pd.DataFrame) -> alt.LayerChart:
         f"{sites_in(table)}; n = {span(table['n_texts'])} texts an emotion; both axes in the same unit; "
         "colour: rated valence",
     )
-    chart = alt.layer(lines, points, *names).properties(width=_WIDTH, height=height, title=title)
+    chart = alt.LayerChart(layer=[lines, points, *names]).properties(width=_WIDTH, height=height, title=title)
     return theme.dress(chart)
 
 
@@ -85,12 +85,13 @@ def caption(frame: pd.DataFrame) -> str:
         for what in ("valence", "arousal")
         if len(table) > 2 and table[what].nunique() > 1 and table[f"pc{number}"].nunique() > 1
     ]
+    related = f"Correlations over emotions: {', '.join(found)}. " if found else ""
     return (
         f"Principal components of {len(table)} emotion vectors at {sites_in(table)} "
-        f"(n = {span(table['n_texts'])} texts an emotion). The first two hold {percent(shares[0])} and {percent(shares[1])} "
-        f"of the variance between emotions. {'Correlations over emotions: ' + ', '.join(found) + '. ' if found else ''}"
-        f"Colour is the rated valence from 1 (unpleasant) to 9 (pleasant); the {int(table['core'].sum())} core emotions "
-        "are outlined and named, others are named where there is room. The sign of a component is arbitrary."
+        f"(n = {span(table['n_texts'])} texts an emotion). The first two hold {percent(shares[0])} and "
+        f"{percent(shares[1])} of the variance between emotions. {related}Colour is the rated valence from 1 "
+        f"(unpleasant) to 9 (pleasant); the {int(table['core'].sum())} core emotions are outlined and named, others "
+        "are named where there is room. The sign of a component is arbitrary."
     )
 
 

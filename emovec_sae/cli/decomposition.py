@@ -5,15 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from emovec_sae.cli.options import Json
 from emovec_sae.cli.output import answer, table
 
-app = App()
 
-
-@app.command
 def decompose(
     directions: Path,
     *,

@@ -6,16 +6,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cyclopts import App
 
 from emovec_sae.cli.options import Json
 from emovec_sae.cli.output import answer, say
 from emovec_sae.cli.stages import StageBars
 
-app = App()
 
-
-@app.command
 def demo(*, out: Path = Path("runs/demo"), json_: Json = False) -> None:
     """Run the whole pipeline on the embedded model, from texts to report.
 
@@ -31,7 +27,6 @@ def demo(*, out: Path = Path("runs/demo"), json_: Json = False) -> None:
     _run(demo_study(), out, base=Path(), json_=json_)
 
 
-@app.command
 def run(study: Path, *, out: Path | None = None, json_: Json = False) -> None:
     """Run a study file, every stage.
 
@@ -47,7 +42,6 @@ def run(study: Path, *, out: Path | None = None, json_: Json = False) -> None:
     _run(load_study(study), out or Path("runs") / study.stem, base=study.resolve().parent, json_=json_)
 
 
-@app.command
 def compare(study: Path, *, out: Path | None = None, json_: Json = False) -> None:
     """Compare the arms of a study at equal dose: it fits, selects, calibrates and tests on its own splits.
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from emovec_sae.cli.options import Json
 from emovec_sae.cli.output import answer
 
-app = App()
-
 Readout = Literal["dot", "cosine", "centred_cosine", "zscore", "batch_centred"]
 
 
-@app.command
 def fit(
     folder: Path,
     *,
@@ -55,7 +52,6 @@ def fit(
     answer({**facts, "residual_norm": found.residual_norm}, json_=json_, text=repr(found))
 
 
-@app.command
 def evaluate(
     directions: Path,
     folder: Path,

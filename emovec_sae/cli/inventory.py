@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from cyclopts import App
 
 from emovec_sae.cli.options import Json
 from emovec_sae.cli.output import answer, table
 
-app = App()
 
-
-@app.command
 def models(*, json_: Json = False) -> None:
     """List the embedded models, and where others come from."""
     import pandas as pd
@@ -27,7 +23,6 @@ def models(*, json_: Json = False) -> None:
     answer({"models": rows}, json_=json_, text=text)
 
 
-@app.command
 def corpora(*, json_: Json = False) -> None:
     """List the packaged texts."""
     import pandas as pd
@@ -46,7 +41,6 @@ def corpora(*, json_: Json = False) -> None:
     answer({"corpora": rows}, json_=json_, text=text)
 
 
-@app.command
 def saes(*, model: str | None = None, json_: Json = False) -> None:
     """List the pretrained SAEs of the sae-lens catalogue (offline).
 

@@ -16,18 +16,29 @@ app = App(
     help="Which sparse-autoencoder latents compose an emotion vector, and do they do what the vector does?",
     version_flags=["--version"],
 )
-for _verbs in (
-    "demo",
-    "inventory",
-    "recording",
-    "directions",
-    "saes",
-    "decomposition",
-    "steering",
-    "patching",
-    "outputs",
-):
-    app.command(f"emovec_sae.cli.{_verbs}:app", name="*")
+VERBS = {
+    "demo": ("demo:demo", "The embedded run, from texts to report."),
+    "run": ("demo:run", "Run a study file, every stage; what is done is not run again."),
+    "models": ("inventory:models", "List the embedded models."),
+    "corpora": ("inventory:corpora", "List the packaged texts."),
+    "saes": ("inventory:saes", "List the pretrained SAEs of the sae-lens catalogue."),
+    "record": ("recording:record", "Record activations of a corpus into HDF5 shards."),
+    "verify": ("recording:verify", "Check recorded shards; --repair drops broken ones."),
+    "fit": ("directions:fit", "Fit emotion directions on recorded activations."),
+    "evaluate": ("directions:evaluate", "Test directions on held-out texts."),
+    "train-sae": ("saes:train_sae", "Train an SAE on recorded tokens."),
+    "passport": ("saes:passport", "Measure how well an SAE fits recorded activations."),
+    "decompose": ("decomposition:decompose", "Write directions as latents of an SAE, with nulls."),
+    "steer": ("steering:steer", "Generate with an emotion added."),
+    "calibrate": ("steering:calibrate", "Find the strength that moves the model by a wanted KL."),
+    "patch": ("patching:patch", "Patch activations between minimal pairs."),
+    "compare": ("demo:compare", "Compare the arms of a study at equal dose."),
+    "figures": ("outputs:figures", "Draw the figures of a run."),
+    "report": ("outputs:report", "Write the page of a run."),
+}
+"""Verb -> (module and function below ``emovec_sae.cli``, help); a module is imported when its verb is used."""
+for _verb, (_where, _help) in VERBS.items():
+    app.command(f"emovec_sae.cli.{_where}", name=_verb, help=_help)
 
 BAD_INPUT = 2
 INTERRUPTED = 130

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cyclopts import App
 
 from emovec_sae.cli.options import Json
 from emovec_sae.cli.output import answer, bar
 
-app = App()
 
-
-@app.command
 def figures(run: Path, *, out: Path | None = None, json_: Json = False) -> None:
     """Draw the figures of a run again from its tables: svg, png, pdf, the table, caption and provenance.
 
@@ -34,7 +30,6 @@ def figures(run: Path, *, out: Path | None = None, json_: Json = False) -> None:
     )
 
 
-@app.command
 def report(run: Path, *, out: Path | None = None, json_: Json = False) -> None:
     """Write a run's report: one HTML file that needs no network.
 

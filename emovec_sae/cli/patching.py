@@ -5,15 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from cyclopts import App
 
 from emovec_sae.cli.options import Device, Dtype, Json, ModelName
 from emovec_sae.cli.output import answer, bar, table
 
-app = App()
 
-
-@app.command
 def patch(
     pairs: str = "pairs",
     *,

@@ -5,16 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from emovec_sae.cli.options import Device, Dtype, Json, ModelName
 from emovec_sae.cli.output import answer, bar, table
 from emovec_sae.errors import StoreError
 
-app = App()
 
-
-@app.command
 def record(
     corpus: str,
     *,
@@ -76,7 +73,6 @@ def record(
     answer(facts, json_=json_, text=repr(acts))
 
 
-@app.command
 def verify(folder: Path, *, repair: bool = False, json_: Json = False) -> None:
     """Check a folder of activations: digests, schema, completeness. Exit code 2 if something is broken.
 

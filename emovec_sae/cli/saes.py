@@ -5,15 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from emovec_sae.cli.options import Json
 from emovec_sae.cli.output import answer, bar, table
 
-app = App()
 
-
-@app.command
 def train_sae(
     folder: Path,
     *,
@@ -73,7 +70,6 @@ def train_sae(
         answer(facts, json_=json_)
 
 
-@app.command
 def passport(
     sae: str, folder: Path, *, sae_id: str | None = None, out: Path | None = None, json_: Json = False
 ) -> None:

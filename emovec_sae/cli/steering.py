@@ -6,16 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from cyclopts import App
 
 from emovec_sae.cli.options import Device, Dtype, Json, ModelName
 from emovec_sae.cli.output import answer
 from emovec_sae.errors import ConfigError
 
-app = App()
 
-
-@app.command
 def steer(
     directions: Path,
     *,
@@ -77,7 +73,6 @@ def steer(
     answer(facts, json_=json_, text=f"base:    {base}\n\nsteered: {steered}")
 
 
-@app.command
 def calibrate(
     directions: Path,
     *,

@@ -13,7 +13,7 @@ from emovec_sae.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from emovec_sae.saes import SparseCoder
+    from emovec_sae.saes.coder import SparseCoder
     from emovec_sae.store.reader import SiteActivations
 
 CELL_BUDGET = 512 * 2**20

@@ -1,4 +1,4 @@
-"""The exact contrast identity: an emotion vector is the differences of mean latents on their decoder rows, plus error."""
+"""The contrast method: latents ranked by their share in the exact identity, with intervals and nulls."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from emovec_sae.decomposition.identity import Contrast, contrast_of
 from emovec_sae.decomposition.intervals import group_intervals
 from emovec_sae.decomposition.nulls import best_latents, permuted_curve, random_curve
-from emovec_sae.decomposition.identity import Contrast, contrast_of
 from emovec_sae.decomposition.parts import Parts, at_k, curve_frame, frame_of_ranks
-from emovec_sae.decomposition.targets import random_units, sizes
+from emovec_sae.decomposition.targets import Curve, random_units, sizes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from emovec_sae.decomposition.cells import Cells
-    from emovec_sae.saes import SparseCoder
+    from emovec_sae.saes.coder import SparseCoder
 
 
 def contrast_parts(
@@ -44,59 +44,77 @@ def contrast_parts(
     at = sizes(k, coder.d_sae)
     units = random_units(nulls, removed, seed=seed)
     permuted = permuted_curve(cells, coder, removed=removed, nulls=nulls, at=at, seed=seed)
-    spread = _within_spread(cells)
-    ranks: list[pd.DataFrame] = []
-    curves: list[pd.DataFrame] = []
-    summary: list[dict[str, object]] = []
-    chosen: list[np.ndarray] = []
-    for e in wanted:
-        order, curve = best_latents(
-            whole.delta[e : e + 1], whole.along[e : e + 1], whole.vectors[e : e + 1], coder, removed, at
-        )
-        random, null_shares = random_curve(whole, e, units, coder, removed=removed, at=at, k=k)
-        top = order[0, :k].cpu().numpy()
-        intervals = _intervals(cells, whole, e, top, seed=seed)
-        chosen.append(top)
-        ranks.append(
-            frame_of_ranks(
-                emotion=cells.emotions[e],
-                latents=top,
-                coefficients=whole.delta[e, top].cpu().numpy(),
-                shares=whole.shares[e, top].cpu().numpy(),
-                low=intervals.latents[0],
-                high=intervals.latents[1],
-                null_shares=null_shares,
-                decoder_cosine=(whole.along[e, top] / whole.squared[e].sqrt()).cpu().numpy(),
-                firing_rate=cells.firing_rate[top],
-                cohens_d=whole.delta[e, top].cpu().numpy() / spread[top],
-            )
-        )
-        curves.append(curve_frame(cells.emotions[e], at, curve, random, permuted))
-        summary.append(
-            {
-                "emotion": cells.emotions[e],
-                "error_share": float(whole.error_share[e]),
-                "error_low": intervals.error[0],
-                "error_high": intervals.error[1],
-                "other_share": float(1 - whole.error_share[e] - whole.shares[e, top].sum().item()),
-                "other_low": intervals.other[0],
-                "other_high": intervals.other[1],
-                "identity_error": float(whole.identity_error[e]),
-                **at_k(curve, random, permuted, at.index(k)),
-                "n_texts": int(cells.n_texts[e].sum()),
-                "n_groups": int((cells.n_texts[e] > 0).sum()),
-            }
-        )
-    index = np.unique(np.concatenate(chosen))
+    work = _Work(cells, coder, whole, removed, k=k, at=at, seed=seed, spread=_within_spread(cells))
+    done = [_decompose_one(work, e, units, permuted) for e in wanted]
+    frame = pd.concat([one.ranks for one in done], ignore_index=True)
+    index = np.unique(frame["latent"].to_numpy())
     picked = list(wanted)
     return Parts(
-        frame=pd.concat(ranks, ignore_index=True),
-        summary=pd.DataFrame(summary),
-        curve=pd.concat(curves, ignore_index=True),
+        frame=frame,
+        summary=pd.DataFrame([one.summary for one in done]),
+        curve=pd.concat([one.curve for one in done], ignore_index=True),
         index=index,
         coefficients=whole.delta[picked][:, index].cpu().numpy(),
         vectors=whole.vectors[picked].cpu().numpy(),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What the decomposition of every emotion needs."""
+
+    cells: Cells
+    coder: SparseCoder
+    whole: Contrast
+    removed: torch.Tensor
+    k: int
+    at: tuple[int, ...]
+    seed: int
+    spread: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Done:
+    """The tables of one emotion."""
+
+    ranks: pd.DataFrame
+    curve: pd.DataFrame
+    summary: dict[str, object]
+
+
+def _decompose_one(work: _Work, e: int, units: torch.Tensor, permuted: Curve) -> _Done:
+    cells, whole, k, at = work.cells, work.whole, work.k, work.at
+    one = slice(e, e + 1)
+    order, curve = best_latents(whole.delta[one], whole.along[one], whole.vectors[one], work.coder, work.removed, at)
+    random, null_shares = random_curve(whole, e, units, work.coder, removed=work.removed, at=at, k=k)
+    top = order[0, :k].cpu().numpy()
+    delta, shares = whole.delta[e, top].cpu().numpy(), whole.shares(e)[top].cpu().numpy()
+    intervals = _intervals(cells, whole, e, top, seed=work.seed)
+    ranks = frame_of_ranks(
+        emotion=cells.emotions[e],
+        latents=top,
+        coefficients=delta,
+        shares=shares,
+        low=intervals.latents[0],
+        high=intervals.latents[1],
+        null_shares=null_shares,
+        decoder_cosine=(whole.along[e, top] / whole.squared[e].sqrt()).cpu().numpy(),
+        firing_rate=cells.firing_rate[top],
+        cohens_d=delta / work.spread[top],
+    )
+    summary: dict[str, object] = {
+        "emotion": cells.emotions[e],
+        "error_share": float(whole.error_share[e]),
+        "error_low": intervals.error[0],
+        "error_high": intervals.error[1],
+        "other_share": float(1 - whole.error_share[e] - shares.sum()),
+        "other_low": intervals.other[0],
+        "other_high": intervals.other[1],
+        "identity_error": float(whole.identity_error[e]),
+        **at_k(curve, random, permuted, at.index(k)),
+        "n_texts": int(cells.n_texts[e].sum()),
+    }
+    return _Done(ranks, curve_frame(cells.emotions[e], at, curve, random, permuted), summary)
 
 
 def _within_spread(cells: Cells) -> np.ndarray:
@@ -128,7 +146,7 @@ def _intervals(cells: Cells, whole: Contrast, e: int, top: np.ndarray, *, seed: 
     error = cells.within_groups(cells.error @ v[:, None], e)[:, 0] / squared
     all_latents = cells.within_groups((cells.residual - cells.error) @ v[:, None], e)[:, 0] / squared
     other = all_latents - latents.sum(0)
-    point = np.append(whole.shares[e, top].cpu().numpy(), [whole.error_share[e], 0.0]).astype(float)
+    point = np.append(whole.shares(e)[top].cpu().numpy(), [whole.error_share[e], 0.0]).astype(float)
     point[-1] = 1 - point[:-1].sum()
     low, high = group_intervals(np.vstack([latents, error, other]), point, seed=seed)
     return _Intervals((low[:-2], high[:-2]), (float(low[-2]), float(high[-2])), (float(low[-1]), float(high[-1])))

@@ -12,7 +12,7 @@ from emovec_sae.decomposition.targets import project
 if TYPE_CHECKING:
     import torch
 
-    from emovec_sae.saes import SparseCoder
+    from emovec_sae.saes.coder import SparseCoder
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +44,9 @@ class Contrast:
         """``|P v|^2``, shape (E,)."""
         return self.vectors.square().sum(1)
 
-    @property
-    def shares(self) -> torch.Tensor:
-        """``Delta_j <P d_j, P v> / |P v|^2``, shape (E, d_sae): with `error_share` they sum to 1."""
-        return self.delta * self.along / self.squared[:, None]
+    def shares(self, e: int) -> torch.Tensor:
+        """``Delta_j <P d_j, P v> / |P v|^2`` of an emotion, shape (d_sae,): with its `error_share` they sum to 1."""
+        return self.delta[e] * self.along[e] / self.squared[e]
 
     @property
     def error_share(self) -> np.ndarray:

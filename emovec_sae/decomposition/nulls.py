@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from emovec_sae.decomposition.cells import Cells
-    from emovec_sae.saes import SparseCoder
+    from emovec_sae.saes.coder import SparseCoder
 
 _VALUES = 2**25
 """Numbers held at once while random targets are worked through in blocks."""
@@ -79,7 +79,7 @@ def random_curve(
 def permuted_curve(
     cells: Cells, coder: SparseCoder, *, removed: torch.Tensor, nulls: int, at: tuple[int, ...], seed: int
 ) -> Curve:
-    """The whole pipeline on `nulls` pseudo-emotions: in each group a random emotion's texts, so topics stay balanced."""
+    """The whole pipeline on `nulls` pseudo-emotions: in each group a random emotion's texts: groups stay balanced."""
     n_groups = len(cells.groups)
     there = [np.flatnonzero(cells.n_texts[:, g] > 0) for g in range(n_groups)]
     counts = cells.n_texts.reshape(-1)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from emovec_sae.decomposition.parts import Parts, at_k, curve_frame, frame_of_ranks
-from emovec_sae.decomposition.targets import Curve, joined, no_curve, project, random_units, sizes
+from emovec_sae.decomposition.targets import Curve, no_curve, project, random_units, sizes
 from emovec_sae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from emovec_sae.saes import SparseCoder
+    from emovec_sae.saes.coder import SparseCoder
 
 BATCH = 256
 """Targets worked on together."""
@@ -141,54 +141,52 @@ def pursuit_parts(
     targets = project(torch.from_numpy(vectors.astype(np.float32)).to(rows), removed)
     found = _in_batches(targets, unit, at[-1])
     chance = _in_batches(random_units(nulls, removed, seed=seed), unit, at[-1]) if nulls else None
-    curve, random, permuted = found.curve(at), chance.curve(at) if chance else no_curve(at), no_curve(at)
-    null_shares = _shares(chance, k).cpu().numpy() if chance else np.zeros((0, k))
     scaled = (found.coefficients(k) / lengths[found.support[:, :k]]).cpu().numpy()
-    support, shares = found.support[:, :k].cpu().numpy(), _shares(found, k).cpu().numpy()
     cosines = (targets @ coder.directions.T / targets.norm(dim=1, keepdim=True)).cpu().numpy()
+    support, shares = found.support[:, :k].cpu().numpy(), _shares(found, k).cpu().numpy()
+    null_shares = _shares(chance, k).cpu().numpy() if chance else np.zeros((0, k))
     rates = np.full(coder.d_sae, np.nan) if firing_rate is None else firing_rate
     nothing = np.full(k, np.nan)
     index = np.unique(support)
     coefficients = np.zeros((len(emotions), len(index)), dtype=np.float32)
+    ranks: list[pd.DataFrame] = []
     for e, latents in enumerate(support):
         coefficients[e, np.searchsorted(index, latents)] = scaled[e]
-    own = [Curve(*(values[e : e + 1] for values in curve.quantities.values())) for e in range(len(emotions))]
-    ranks = [
-        frame_of_ranks(
-            emotion=emotion,
-            latents=support[e],
-            coefficients=scaled[e],
-            shares=shares[e],
-            low=nothing,
-            high=nothing,
-            null_shares=null_shares,
-            decoder_cosine=cosines[e, support[e]],
-            firing_rate=rates[support[e]],
-            cohens_d=nothing,
+        ranks.append(
+            frame_of_ranks(
+                emotion=emotions[e],
+                latents=latents,
+                coefficients=scaled[e],
+                shares=shares[e],
+                low=nothing,
+                high=nothing,
+                null_shares=null_shares,
+                decoder_cosine=cosines[e, latents],
+                firing_rate=rates[latents],
+                cohens_d=nothing,
+            )
         )
-        for e, emotion in enumerate(emotions)
-    ]
-    summary = [
-        {
-            "emotion": emotion,
-            "error_share": float(1 - own[e].r2[0, at.index(k)]),
-            **dict.fromkeys(("error_low", "error_high"), float("nan")),
-            "other_share": 0.0,
-            **dict.fromkeys(("other_low", "other_high", "identity_error"), float("nan")),
-            **at_k(own[e], random, permuted, at.index(k)),
-            "n_texts": int(n_texts[e]),
-        }
-        for e, emotion in enumerate(emotions)
-    ]
-    curves = [curve_frame(emotion, at, own[e], random, permuted) for e, emotion in enumerate(emotions)]
-    return Parts(
-        frame=pd.concat(ranks, ignore_index=True),
-        summary=pd.DataFrame(summary),
-        curve=pd.concat(curves, ignore_index=True),
-        index=index,
-        coefficients=coefficients,
-        vectors=targets.cpu().numpy(),
-    )
+    random = chance.curve(at) if chance else no_curve(at)
+    summary, curve = _tables(emotions, found.curve(at), random, at, k=k, n_texts=n_texts)
+    frame = pd.concat(ranks, ignore_index=True)
+    return Parts(frame, summary, curve, index, coefficients, targets.cpu().numpy())
+
+
+def _tables(
+    emotions: Sequence[str], curve: Curve, random: Curve, at: tuple[int, ...], *, k: int, n_texts: np.ndarray
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Summary and curves: what pursuit does not reach is all error; it has no intervals and no identity to check."""
+    nothing, column = no_curve(at), at.index(k)
+    unknown = dict.fromkeys(("error_low", "error_high", "other_low", "other_high", "identity_error"), float("nan"))
+    summary: list[dict[str, object]] = []
+    curves: list[pd.DataFrame] = []
+    for e, emotion in enumerate(emotions):
+        own = Curve(*(values[e : e + 1] for values in curve.quantities.values()))
+        curves.append(curve_frame(emotion, at, own, random, nothing))
+        reached = at_k(own, random, nothing, column)
+        shares = {"error_share": 1 - reached["r2_k"], "other_share": 0.0, **unknown}
+        summary.append({"emotion": emotion, **shares, **reached, "n_texts": int(n_texts[e])})
+    return pd.DataFrame(summary), pd.concat(curves, ignore_index=True)
 
 
 def _in_batches(targets: torch.Tensor, rows: torch.Tensor, k: int) -> Pursuit:

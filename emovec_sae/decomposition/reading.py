@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from emovec_sae.provenance import collect, write_json
 if TYPE_CHECKING:
     import torch
 
-    from emovec_sae.saes import SparseCoder
+    from emovec_sae.saes.coder import SparseCoder
     from emovec_sae.store.reader import SiteActivations
 
 TokenStrings = Callable[[list[int]], list[str]]
@@ -156,20 +157,10 @@ def read_latents(
     coder.require(site=acts.site, d_model=int(acts.activations.model["d_model"]), model=acts.activations.model)
     chosen = np.array(sorted(set(map(int, latents))), dtype=np.int64)
     if len(chosen) == 0 or chosen[0] < 0 or chosen[-1] >= coder.d_sae:
-        raise ConfigError(
-            f"latents must be some of 0 to {coder.d_sae - 1}, got {list(map(int, chosen[[0, -1]])) if len(chosen) else 'none'}"
-        )
-    best = _Best(len(chosen), passages)
-    fired, n_tokens = np.zeros(len(chosen)), 0
-    for chunk in acts.tokens():
-        active = _columns(coder, chunk.values, chosen)
-        fired += (active != 0).sum(0)
-        n_tokens += len(active)
-        edges = np.flatnonzero(np.diff(chunk.text, prepend=-1, append=-1))
-        for start, stop in zip(edges[:-1], edges[1:], strict=True):
-            best.offer(int(chunk.text[start]), active[start:stop], chunk.token_id[start:stop], window)
+        raise ConfigError(f"latents must be some of 0 to {coder.d_sae - 1}, got {chosen.tolist() or 'none'}")
+    best, fired, n_tokens = _strongest(coder, acts, chosen, passages=passages, window=window)
     frame = acts.activations.frame
-    found = [
+    found = tuple(
         Passage(
             latent=int(chosen[place]),
             id=str(frame["id"].iloc[row]),
@@ -181,14 +172,30 @@ def read_latents(
         )
         for place, kept in enumerate(best.kept)
         for peak, row, tokens, values in kept
-    ]
+    )
     return Reading(
         latents=tuple(int(latent) for latent in chosen),
-        passages=tuple(found),
+        passages=found,
         firing_rate=fired / max(n_tokens, 1),
         n_tokens=n_tokens,
         provenance=collect(sae=coder.fingerprint, activations=acts.activations.fingerprint),
     )
+
+
+def _strongest(
+    coder: SparseCoder, acts: SiteActivations, chosen: np.ndarray, *, passages: int, window: int
+) -> tuple[_Best, np.ndarray, int]:
+    """The pass itself: strongest passages, tokens on which each latent fires, tokens read."""
+    best = _Best(len(chosen), passages)
+    fired, n_tokens = np.zeros(len(chosen)), 0
+    for chunk in acts.tokens():
+        active = _columns(coder, chunk.values, chosen)
+        fired += (active != 0).sum(0)
+        n_tokens += len(active)
+        edges = np.flatnonzero(np.diff(chunk.text, prepend=-1, append=-1))
+        for start, stop in pairwise(edges):
+            best.offer(int(chunk.text[start]), active[start:stop], chunk.token_id[start:stop], window)
+    return best, fired, n_tokens
 
 
 def decoder_tokens(
@@ -236,27 +243,27 @@ def decoder_tokens(
             f"directions are {rows.shape[1]} wide, the unembedding {unembedding.shape[1]}: another model"
         )
     names = list(range(len(rows))) if ids is None else [int(name) for name in ids]
-    table: list[dict[str, Any]] = []
     # A row at a time keeps one row of logits; the vocabulary may hold a quarter of a million tokens.
+    table: list[_Token] = []
     for name, row in zip(names, rows.to(unembedding.device, unembedding.dtype), strict=True):
-        logits = (unembedding @ row).float()
-        for side, sign in (("up", 1), ("down", -1)):
-            found = (sign * logits).topk(min(top, len(logits)))
-            strings = token_strings([int(token) for token in found.indices])
-            for rank, (token, string, value) in enumerate(
-                zip(found.indices.tolist(), strings, found.values.tolist(), strict=True), start=1
-            ):
-                table.append(
-                    {
-                        "latent": name,
-                        "side": side,
-                        "rank": rank,
-                        "token_id": token,
-                        "token": string,
-                        "logit": sign * value,
-                    }
-                )
+        table += _ends(name, (unembedding @ row).float(), token_strings, top)
     return pd.DataFrame(table, columns=["latent", "side", "rank", "token_id", "token", "logit"])
+
+
+_Token = tuple[int, str, int, int, str, float]
+
+
+def _ends(name: int, logits: torch.Tensor, token_strings: TokenStrings, top: int) -> list[_Token]:
+    """The tokens at both ends of one row of logits."""
+    table: list[_Token] = []
+    for side, sign in (("up", 1), ("down", -1)):
+        best = (sign * logits).topk(min(top, len(logits)))
+        tokens = [int(token) for token in best.indices]
+        listed = zip(tokens, token_strings(tokens), best.values.tolist(), strict=True)
+        table += [
+            (name, side, rank, token, string, sign * value) for rank, (token, string, value) in enumerate(listed, 1)
+        ]
+    return table
 
 
 class _Best:

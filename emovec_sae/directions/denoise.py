@@ -66,12 +66,14 @@ class NeutralComponents(TransformerMixin, BaseEstimator):
             self.explained_ = np.zeros(0)
             return self
         with one_thread():
-            found = PCA(svd_solver="full").fit(values)
+            found = PCA(svd_solver="full")
+            found.fit(values)
         # The margin keeps a share that is met but for rounding from costing one component more.
-        reached = np.cumsum(found.explained_variance_ratio_) >= float(self.share) - 1e-9
+        shares = np.asarray(found.explained_variance_ratio_)
+        reached = np.cumsum(shares) >= float(self.share) - 1e-9
         count = int(np.argmax(reached)) + 1
-        self.components_ = found.components_[:count]
-        self.explained_ = found.explained_variance_ratio_[:count]
+        self.components_ = np.asarray(found.components_)[:count]
+        self.explained_ = shares[:count]
         return self
 
     def transform(self, X: Any) -> np.ndarray:

@@ -109,10 +109,10 @@ class DirectionSet:
             object.__setattr__(self, name, _frozen(getattr(self, name)))
 
     def __repr__(self) -> str:
-        how = f"{self.estimator.get('name')}, read by {self.readout}"
+        made = f"{self.estimator.get('name')}, {len(self.removed)} neutral components removed"
         return (
-            f"DirectionSet({len(self)} emotions at {self.site} of {self.model.get('name')}, {how}, {len(self.removed)} neutral components removed, "
-            f"{int(self.n_texts.sum())} texts)"
+            f"DirectionSet({len(self)} emotions at {self.site} of {self.model.get('name')}, {made}, "
+            f"{int(self.n_texts.sum())} texts, read by {self.readout})"
         )
 
     def __len__(self) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     import altair as alt
 
 _NUMBER = ("value", "low", "high", "n")
+_HEADLINE = ["metric", *_NUMBER, "clusters", "method", "chance"]
 _SWEEP = ("site", "layer", "metric", "value", "low", "high", "n", "chance", "baseline")
 
 
@@ -149,74 +149,77 @@ class Evaluation:
         return write_json(path, {"summary": self.summary(), **rows, "provenance": dict(self.provenance)})
 
 
+@dataclass(frozen=True, eq=False)
+class Readings:
+    """What was read of n texts, before anything is summed up.
+
+    Attributes
+    ----------
+    part
+        The texts.
+    emotions
+        The emotions that were told apart, in the order of the codes.
+    table
+        (site, readout) -> readings of the n texts.
+    headline, headline_sites
+        Readings of the headline, and the site at which each text was read.
+    words
+        Readings by the baseline, or None.
+    """
+
+    part: Labelled
+    emotions: tuple[str, ...]
+    table: Mapping[tuple[Site, str], Ranked]
+    headline: Ranked
+    headline_sites: Sequence[Site]
+    words: Ranked | None
+
+
 def tabulate(
-    part: Labelled,
+    read: Readings,
     *,
-    sites: Sequence[Site],
-    readings: Mapping[tuple[int, str], Ranked],
-    headline: Ranked,
-    headline_sites: Sequence[Site],
-    words: Ranked | None,
-    emotions: tuple[str, ...],
     readout: str,
     site: Site,
     baseline: str | None,
     bars: Bars,
     provenance: Mapping[str, Any],
 ) -> Evaluation:
-    """Turn readings into an `Evaluation`.
-
-    Parameters
-    ----------
-    part
-        The texts that were read, n of them.
-    sites
-        Sites of the table.
-    readings
-        (index into `sites`, readout) -> readings of the n texts.
-    headline, headline_sites
-        Readings of the headline, and the site at which each text was read.
-    words
-        Readings by the baseline, or None.
-    emotions
-        The emotions that were told apart, in the order of the codes.
-    readout, site, baseline, provenance
-        As in `Evaluation`.
-    bars
-        How intervals are made.
-    """
-    over = partial(bars.over, groups=part.groups)
-    alone = [] if words is None else [{"metric": name, **over(words.metric(name))} for name in METRICS]
-    base = {row["metric"]: row["value"] for row in alone}
-    rows = [
-        {
-            "site": str(sites[at]), "layer": sites[at].layer, "readout": name, "metric": metric,
-            **over(found.metric(metric)), "chance": chance(metric, len(emotions)),
-            "baseline": base.get(metric, np.nan), "transductive": name in TRANSDUCTIVE,
-        }
-        for (at, name), found in readings.items()
-        for metric in METRICS
-    ]  # fmt: skip
+    """Turn readings into an `Evaluation`, whose attributes the arguments are; `bars` says how intervals are made."""
+    part, found = read.part, read.headline
+    words = pd.DataFrame([] if read.words is None else _rows(read, read.words, bars), columns=_HEADLINE)
+    base = dict(zip(words["metric"], words["value"], strict=True))
+    scores = [
+        {"site": str(place), "layer": place.layer, "readout": name, **row}
+        | {"baseline": base.get(row["metric"], np.nan), "transductive": name in TRANSDUCTIVE}
+        for (place, name), ranked in read.table.items()
+        for row in _rows(read, ranked, bars)
+    ]
     texts = part.frame[["id", "emotion", "group"]].assign(
-        site=[str(one) for one in headline_sites],
-        rank=headline.rank,
-        predicted=[emotions[code] for code in headline.predicted],
-        auroc=headline.auroc,
+        site=[str(one) for one in read.headline_sites],
+        rank=found.rank,
+        predicted=[read.emotions[code] for code in found.predicted],
+        auroc=found.auroc,
     )
-    head = [{"metric": name, **over(headline.metric(name)), "chance": chance(name, len(emotions))} for name in METRICS]
-    empty = ["metric", *_NUMBER, "clusters", "method"]
     return Evaluation(
-        scores=pd.DataFrame(rows),
-        headline=pd.DataFrame(head),
-        words=pd.DataFrame(alone) if alone else pd.DataFrame(columns=empty),
-        by_emotion=_by_emotion(part, headline, bars),
+        scores=pd.DataFrame(scores),
+        headline=pd.DataFrame(_rows(read, found, bars), columns=_HEADLINE),
+        words=words,
+        by_emotion=_by_emotion(part, found, bars),
         texts=texts,
         readout=readout,
         site=site,
         baseline=baseline,
-        emotions=emotions,
+        emotions=read.emotions,
         provenance=provenance,
     )
+
+
+def _rows(read: Readings, found: Ranked, bars: Bars) -> list[dict[str, Any]]:
+    """One row a metric, with interval and chance."""
+    return [
+        {"metric": name, **bars.over(found.metric(name), read.part.groups), "chance": chance(name, len(read.emotions))}
+        for name in METRICS
+    ]
 
 
 def _by_emotion(part: Labelled, found: Ranked, bars: Bars) -> pd.DataFrame:

@@ -54,10 +54,6 @@ def fit_directions(
     seed
         Recorded; handed to an estimator that has a `random_state` of None.
 
-    Returns
-    -------
-    DirectionSet
-
     Raises
     ------
     ConfigError
@@ -67,20 +63,35 @@ def fit_directions(
     MismatchError
         If the neutral texts come from another model.
     """
-    part = labelled(acts)
-    if len(part.emotions) < 2:
-        raise ConfigError(
-            f"all texts carry the emotion '{'/'.join(part.emotions)}': a direction needs others to differ from"
-        )
+    part = labelled(acts, least=2)
     recipe = Recipe(_seeded(DiffMean() if estimator is None else estimator, seed), remove, pool)
-    check_readout(readout)
-    place, chosen = _place(acts, part, site=site, readout=readout, recipe=recipe)
-    values = values_at(acts, place, pool, part.rows)
+    place, chosen = _place(acts, part, site=site, readout=check_readout(readout), recipe=recipe)
+    texts = [str(text) for text in part.frame["text"]]
+    provenance = collect(
+        seed=seed,
+        site_choice=chosen,
+        remove=None if remove is None else remove.provenance(),
+        texts=sorted({text_digest(text) for text in texts}),
+    )
+    words = WordCentroids.fit(texts, part.y, len(part.emotions))
+    return _fitted(acts, part, place=place, recipe=recipe, readout=readout, words=words, provenance=provenance)
+
+
+def _fitted(
+    acts: PooledActivations,
+    part: Labelled,
+    *,
+    place: Site,
+    recipe: Recipe,
+    readout: str,
+    words: WordCentroids,
+    provenance: Mapping[str, Any],
+) -> DirectionSet:
+    values = values_at(acts, place, recipe.pool, part.rows)
     fitted = fresh(recipe.estimator).fit(values, part.y)
     removed = recipe.components(acts, place)
     vectors = project_out(np.asarray(fitted.vectors_, dtype=np.float64), removed)
-    norm, norm_of = _residual_norm(acts, remove, place)
-    texts = [str(text) for text in part.frame["text"]]
+    norm, norm_of = _residual_norm(acts, recipe.remove, place)
     return DirectionSet(
         emotions=part.emotions,
         vectors=vectors.astype(np.float32),
@@ -89,7 +100,7 @@ def fit_directions(
         model=dict(acts.model),
         corpus_hash=acts.corpus_hash,
         activations=acts.fingerprint,
-        pool=pool,
+        pool=recipe.pool,
         offset=acts.offset,
         residual_norm=norm,
         residual_norm_of=norm_of,
@@ -98,13 +109,8 @@ def fit_directions(
         stats=ReadoutStats.fit(values.astype(np.float64), vectors, balanced_weights(part.y)),
         readout=readout,
         estimator=described(recipe.estimator),
-        words=WordCentroids.fit(texts, part.y, len(part.emotions)),
-        provenance=collect(
-            seed=seed,
-            site_choice=chosen,
-            remove=None if remove is None else remove.provenance(),
-            texts=sorted({text_digest(text) for text in texts}),
-        ),
+        provenance=provenance,
+        words=words,
     )
 
 

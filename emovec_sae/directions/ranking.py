@@ -53,6 +53,16 @@ def rank_texts(scores: np.ndarray, y: np.ndarray) -> Ranked:
     return Ranked(own_ranks(scores, y), scores.argmax(axis=1), _share_below(scores, y))
 
 
+def rank_by_fold(scores: np.ndarray, y: np.ndarray, folds: np.ndarray) -> Ranked:
+    """Rank texts whose folds, shape (m,), were read by different readers; see `rank_texts`."""
+    found = Ranked(np.zeros(len(y), np.int64), np.zeros(len(y), np.int64), np.full(len(y), np.nan))
+    for fold in np.unique(folds):
+        test = folds == fold
+        part = rank_texts(scores[test], y[test])
+        found.rank[test], found.predicted[test], found.auroc[test] = part.rank, part.predicted, part.auroc
+    return found
+
+
 def own_ranks(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Rank of each text's own emotion, from 1, shape (m,); ties count against it, so a constant reads nothing."""
     return (scores >= scores[np.arange(len(y)), y][:, None]).sum(axis=1)

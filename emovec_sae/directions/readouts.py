@@ -109,7 +109,7 @@ def zscore(values: np.ndarray, vectors: np.ndarray, stats: ReadoutStats) -> np.n
 
 
 def batch_centred(values: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Projection (h - mean of these very values) . u, shape (m, n): transductive, never to be read as held-out alone."""
+    """Projection (h - mean of these very values) . u, shape (m, n): transductive, no held-out number."""
     return (values - values.mean(axis=0)) @ unit_rows(vectors).T
 
 

@@ -90,7 +90,7 @@ class Labelled:
         return len(self.rows)
 
 
-def labelled(acts: PooledActivations, *, labels: Mapping[str, str] | None = None) -> Labelled:
+def labelled(acts: PooledActivations, *, labels: Mapping[str, str] | None = None, least: int = 1) -> Labelled:
     """Take the rows that carry an emotion; neutral texts (emotion None or NaN) are left out.
 
     Parameters
@@ -99,11 +99,13 @@ def labelled(acts: PooledActivations, *, labels: Mapping[str, str] | None = None
         A store of activations.
     labels
         Renames labels of the corpus, ``{"joy": "happy"}``.
+    least
+        Fewest emotions that will do.
 
     Raises
     ------
     ConfigError
-        If no row carries an emotion, fewer than two emotions are there, or a row with an emotion has no group.
+        If no row carries an emotion, there are too few emotions, or a row with an emotion has no group.
     """
     frame = acts.frame
     missing = [column for column in ("emotion", "group") if column not in frame.columns]
@@ -126,6 +128,8 @@ def labelled(acts: PooledActivations, *, labels: Mapping[str, str] | None = None
         names = names.replace(dict(labels))
         part = part.assign(emotion=names)
     y, emotions = pd.factorize(names, sort=True)
+    if len(emotions) < least:
+        raise ConfigError(f"all texts carry the emotion '{emotions[0]}': a direction needs others to differ from")
     groups, group_names = pd.factorize(part["group"].astype(str), sort=True)
     return Labelled(rows, y, groups, tuple(map(str, emotions)), tuple(map(str, group_names)), part)
 

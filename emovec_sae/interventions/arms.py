@@ -44,18 +44,27 @@ def raw_arms(directions: DirectionSet, emotions: list[str]) -> list[Arm]:
 def latent_arms(
     decomposition: Decomposition, coder: SparseCoder, emotions: list[str], *, sizes: tuple[int, ...] = (1, 4, 16)
 ) -> list[Arm]:
-    """The k latents with the largest share of each vector, in the amounts in which they compose it."""
+    """The k latents with the largest share of each vector, in the amounts in which they compose it.
+
+    Dense latents (active on more than a tenth of the tokens) are left out: they would top every emotion.
+    """
     rows = coder.directions.cpu().numpy()
     found = []
     for emotion in emotions:
         for k in sizes:
-            latents, amounts = decomposition.latents(emotion, k)
-            if len(latents) < k:
-                raise ConfigError(
-                    f"the decomposition of '{emotion}' holds {len(latents)} latents, an arm wants {k}; decompose with k={k}"
-                )
+            latents, amounts = _first(decomposition, emotion, k)
             found.append(Arm(f"k={k}", emotion, AddLatents(rows, latents, amounts, site=coder.site, coefficient=1.0)))
     return found
+
+
+def _first(decomposition: Decomposition, emotion: str, k: int) -> tuple[np.ndarray, np.ndarray]:
+    latents, amounts = decomposition.latents(emotion, dense=False)
+    if len(latents) < k:
+        raise ConfigError(
+            f"the decomposition of '{emotion}' holds {len(latents)} latents that are not dense, an arm wants {k}; "
+            f"decompose with a k above {decomposition.k}"
+        )
+    return latents[:k], amounts[:k]
 
 
 def random_arms(site: Site, d_model: int, *, draws: int, seed: int) -> list[Arm]:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from emovec_sae.errors import StoreError
 from emovec_sae.interventions.arms import Arm
 from emovec_sae.interventions.dose import calibrate
-from emovec_sae.provenance import atomic, collect, write_json
+from emovec_sae.provenance import atomic, collect, read_json, write_json
 from emovec_sae.scoring.damage import KLProbe
 from emovec_sae.scoring.words import WordScorer, log_odds
 from emovec_sae.stats.bootstrap import Interval, bootstrap_mean, bootstrap_ratio
@@ -186,3 +187,19 @@ def compare(
     facts |= {"prompts": len(scorer.prompts), "positions": probe.n_positions, "divergence": "KL(base || edited), nats"}
     table = pd.concat(effects, ignore_index=True)
     return Comparison(table.astype({"emotion": object}), pd.DataFrame(doses), collect(**facts))
+
+
+def load_comparison(path: str | Path) -> Comparison:
+    """Read what `Comparison.save` wrote.
+
+    Raises
+    ------
+    StoreError
+        If one of its files is missing.
+    """
+    path = Path(path)
+    files = (path, path.with_name(f"{path.stem}.doses.parquet"), path.with_suffix(".json"))
+    for file in files:
+        if not file.is_file():
+            raise StoreError(f"{file} is missing; run the comparison again with: emovec compare STUDY.yaml")
+    return Comparison(pd.read_parquet(files[0]), pd.read_parquet(files[1]), read_json(files[2])["provenance"])

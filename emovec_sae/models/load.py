@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import socket
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from emovec_sae.errors import ModelError, suggest
 from emovec_sae.models.blocks import resolve
@@ -134,13 +137,16 @@ def _folder(name: str) -> str:
 def _read(folder: str, name: str, dtype: torch.dtype, device: torch.device) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    here = Path(folder).is_dir()
+    # a hub that cannot be reached is asked for minutes, with a line each time; look first
+    options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": here or not _hub_answers()}
     try:
         with _quiet():
-            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-            module = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+            module = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **options)
         return module.to(device), tokenizer
     except (OSError, ValueError, KeyError, ImportError) as error:
-        if Path(folder).is_dir():
+        if here:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ModelError(f"cannot load a causal language model from {folder}: {reason}") from error
         raise ModelError(
@@ -149,8 +155,24 @@ def _read(folder: str, name: str, dtype: torch.dtype, device: torch.device) -> t
         ) from error
 
 
+def _hub_answers() -> bool:
+    """Whether the Hugging Face hub can be connected to (or a proxy or the offline switch says what to do)."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    if getproxies().get("https"):
+        return True
+    place = urlsplit(constants.ENDPOINT)
+    try:
+        with socket.create_connection((place.hostname, place.port or 443), timeout=5):
+            return True
+    except OSError:
+        return False
+
+
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Generator[None]:
     """Keep transformers' bars and hints off the screen; what matters is raised."""
     from transformers.utils import logging as hf
 

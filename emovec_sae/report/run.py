@@ -1,4 +1,4 @@
-"""Read the folder of a run as the report needs it; what is missing or misshapen is named with the command that makes it."""
+"""Read the folder of a run for the report; what is missing or misshapen is named, with the command that makes it."""
 
 from __future__ import annotations
 

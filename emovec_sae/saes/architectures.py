@@ -52,7 +52,8 @@ def training_config(
     """
     if architecture not in TRAINABLE:
         raise ConfigError(
-            f"cannot train architecture '{architecture}'{suggest(architecture, TRAINABLE)}; there are {', '.join(TRAINABLE)}"
+            f"cannot train architecture '{architecture}'{suggest(architecture, TRAINABLE)}; "
+            f"there are {', '.join(TRAINABLE)}"
         )
     from sae_lens.registry import get_sae_training_class
 
@@ -77,7 +78,7 @@ def training_config(
 
 
 def training_sae(architecture: str, config: Any, *, mean: torch.Tensor) -> Any:
-    """Make the SAE to train: decoder bias at the mean of the (scaled) activations, (d_in,), so that latents explain the rest."""
+    """Make the SAE to train, its decoder bias at the mean of the scaled activations, (d_in,)."""
     from sae_lens.registry import get_sae_training_class
 
     sae_class, _ = get_sae_training_class(architecture)

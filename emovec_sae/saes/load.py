@@ -105,7 +105,7 @@ def _check_known(release: str, sae_id: str) -> None:
         if sae_id not in known:
             some = ", ".join(list(known)[:3])
             raise ConfigError(
-                f"release '{release}' has no SAE '{sae_id}'{suggest(sae_id, known)}; it has {len(known)}, such as {some}"
+                f"release '{release}' has no SAE '{sae_id}'{suggest(sae_id, known)}; there are {some}, ..."
             )
     elif "/" not in release:
         raise ConfigError(f"sae-lens knows no release '{release}'{suggest(release, releases)}")
@@ -132,8 +132,8 @@ def _convert(release: str, sae_id: str, target: Path) -> None:
 
 
 def _from_folder(folder: Path, *, device: str, site: str | Site | None = None, name: str | None = None) -> SparseCoder:
-    from safetensors import SafetensorError
     from sae_lens import SAE
+    from safetensors import SafetensorError
 
     facts: dict[str, Any] = read_json(folder / FACTS) if (folder / FACTS).exists() else {}
     try:

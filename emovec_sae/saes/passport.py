@@ -219,6 +219,7 @@ class _Sums:
 
     @property
     def n_tokens(self) -> int:
+        """Tokens measured."""
         return int(self.count.sum())
 
     def sst(self) -> np.ndarray:

@@ -119,36 +119,24 @@ def train_sae(
         architecture, d_sae, k, 2 * unique if tokens is None else tokens, batch, lr, seed, dict(options or {})
     )
     _check(plan, unique)
+    started = monotonic()
     sample = next(source.shuffled(batch=min(SAMPLE, unique), seed=seed, buffer=SAMPLE))
     limit = sink_limit(sample)
     sample = without_sinks(sample, limit)
-    started = monotonic()
     sae, scale, sinks = _fit(source, plan, sample=sample, limit=limit, progress=progress, device=device)
-    facts = {
-        "model": dict(source.activations.model),
-        "site": str(source.site),
-        "training": {
-            **asdict(plan),
-            "steps": plan.steps,
-            "unique_tokens": unique,
-            "epochs": plan.steps * batch / unique,
-            "scale": scale,
-            "sink_limit": limit,
-            "sinks_left_out": sinks,
-            "seconds": round(monotonic() - started, 1),
-        },
-        "residual": {
-            "mean_norm": float(np.linalg.norm(sample, axis=1).mean()),
-            "centred_norm": float(np.linalg.norm(sample - sample.mean(0), axis=1).mean()),
-        },
-        "texts": _texts(source, held_out),
-        "corpus_hash": source.activations.corpus_hash,
-        "activations": source.activations.fingerprint,
-        "provenance": collect(seed=seed),
+    training = {
+        **asdict(plan),
+        "steps": plan.steps,
+        "unique_tokens": unique,
+        "epochs": plan.steps * batch / unique,
+        "scale": scale,
+        "sink_limit": limit,
+        "sinks_left_out": sinks,
+        "seconds": round(monotonic() - started, 1),
     }
     with new_folder(out, overwrite=overwrite) as part:
         sae.save_inference_model(part)
-        write_json(part / FACTS, facts)
+        write_json(part / FACTS, _facts(source, sample, training, held_out))
     return load_sae(out, device=device)
 
 
@@ -248,6 +236,25 @@ class _Scaled:
         kept = without_sinks(batch, self.limit)
         self.dropped += len(batch) - len(kept)
         return torch.from_numpy(np.ascontiguousarray(kept, dtype=np.float32)) * self.scale
+
+
+def _facts(
+    source: SiteActivations, sample: np.ndarray, training: Mapping[str, Any], held_out: Sequence[str]
+) -> dict[str, Any]:
+    """What ``emovec.json`` says: from what, how, and on which texts."""
+    return {
+        "model": dict(source.activations.model),
+        "site": str(source.site),
+        "training": dict(training),
+        "residual": {
+            "mean_norm": float(np.linalg.norm(sample, axis=1).mean()),
+            "centred_norm": float(np.linalg.norm(sample - sample.mean(0), axis=1).mean()),
+        },
+        "texts": _texts(source, held_out),
+        "corpus_hash": source.activations.corpus_hash,
+        "activations": source.activations.fingerprint,
+        "provenance": collect(seed=training["seed"]),
+    }
 
 
 def _texts(source: SiteActivations, held_out: Sequence[str]) -> dict[str, Any]:

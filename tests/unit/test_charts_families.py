@@ -75,7 +75,8 @@ def latents_frame() -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "emotion": emotion, "latent": 100 + j, "label": f"L{100 + j}  'quote\" {j}", "delta": rng.normal(0, 0.1),
+                "emotion": emotion, "latent": 100 + j, "label": f"L{100 + j}  'quote\" {j}",
+                "delta": rng.normal(0, 0.1),
                 "emotion_order": i, "latent_order": j,
             }
             for i, emotion in enumerate(EMOTIONS)
@@ -176,7 +177,8 @@ def test_vector_map_axes_say_the_variance_and_share_one_unit() -> None:
     assert points["y"]["axis"]["title"] == "PC2 (15 % of variance)"
     x, y = (points[axis]["scale"]["domain"] for axis in "xy")
     assert (x[1] - x[0]) / spec["width"] == pytest.approx((y[1] - y[0]) / spec["height"], rel=0.01)
-    assert x[0] < frame["pc1"].min() and frame["pc1"].max() < x[1]
+    assert x[0] < frame["pc1"].min()
+    assert frame["pc1"].max() < x[1]
 
 
 def test_vector_map_names_every_core_emotion() -> None:
@@ -265,7 +267,7 @@ def test_patching_reads_from_top_to_bottom(column: str, order: list[str]) -> Non
 
 
 def test_patching_without_a_place_says_what_is_missing() -> None:
-    with pytest.raises(ConfigError, match="'where'.*'position'"):
+    with pytest.raises(ConfigError, match=r"'where'.*'position'"):
         patching.patching(patching_frame().drop(columns="where"))
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import re
 from html.parser import HTMLParser
@@ -90,7 +91,7 @@ def test_it_can_be_read_by_everyone(run: Path) -> None:
     assert any("width=device-width" in meta.get("content", "") for meta in seen.all("meta"))
     assert len(seen.all("h1")) == 1
     levels = [int(tag[1]) for tag, _ in seen.tags if re.fullmatch(r"h[1-6]", tag)]
-    assert all(below <= above + 1 for above, below in zip(levels, levels[1:], strict=False))
+    assert all(below <= above + 1 for above, below in itertools.pairwise(levels))
     assert all(image["alt"] for image in seen.all("img"))
     assert all("scope" in header for header in seen.all("th"))
 

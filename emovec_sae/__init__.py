@@ -1,4 +1,4 @@
-"""Which sparse-autoencoder latents compose an emotion vector, and do they do what the vector does?
+"""Find out which sparse-autoencoder latents compose an emotion vector, and whether they do what the vector does.
 
 Importing the package is light: each public name is imported from its room when it is first used.
 """

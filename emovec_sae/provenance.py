@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 import subprocess
@@ -81,11 +82,29 @@ def read_json(path: str | Path) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
-def write_json(path: str | Path, value: Mapping[str, Any]) -> Path:
+def plain(value: Any) -> Any:
+    """Make a value fit for JSON: NumPy numbers and intervals unpacked, what is not finite as null, paths as text."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    for unpack in ("as_dict", "tolist"):
+        if hasattr(value, unpack):
+            return plain(getattr(value, unpack)())
+    return str(value)
+
+
+def write_json(path: str | Path, value: Any) -> Path:
     """Write a JSON file atomically (temporary name, fsync, rename)."""
     path = Path(path)
     with atomic(path) as part:
-        part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.write_text(
+            json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+        )
     return path
 
 

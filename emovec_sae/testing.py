@@ -14,8 +14,8 @@ from emovec_sae.errors import ConfigError, suggest
 if TYPE_CHECKING:
     from emovec_sae.models.model import Model
 
-_SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "vocab_size": 160,
-          "max_position_embeddings": 256}  # fmt: skip
+_SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
+          "vocab_size": 160, "max_position_embeddings": 256}  # fmt: skip
 _GROUPED = {**_SMALL, "num_key_value_heads": 2, "head_dim": 8}
 ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("LlamaConfig", _GROUPED),
@@ -66,7 +66,8 @@ def tiny_model(architecture: str = "llama", *, seed: int = 0, dtype: str = "floa
 
     if architecture not in ARCHITECTURES:
         raise ConfigError(
-            f"unknown architecture '{architecture}'{suggest(architecture, ARCHITECTURES)}; there are {', '.join(ARCHITECTURES)}"
+            f"unknown architecture '{architecture}'{suggest(architecture, ARCHITECTURES)}; "
+            f"there are {', '.join(ARCHITECTURES)}"
         )
     name, options = ARCHITECTURES[architecture]
     with torch.random.fork_rng():
@@ -99,7 +100,7 @@ def tiny_corpus(*, emotions: int = 3, groups: int = 3, repeats: int = 1, seed: i
 
 
 def tiny_store(path: str | Path, *, model: Model | None = None, corpus: Corpus | None = None) -> Any:
-    """Record a tiny corpus on a tiny model: pools mean, last and none at ``resid_post.1`` and mean at ``resid_post.2``."""
+    """Record a tiny corpus on a tiny model: every pool at ``resid_post.1``, the mean at ``resid_post.2``."""
     from emovec_sae.recording.record import record
 
     sites = {"resid_post.1": ("mean", "last", "none"), "resid_post.2": ("mean",)}

@@ -52,7 +52,7 @@ def dose_curves(frame: pd.DataFrame, *, interval: str = INTERVAL) -> alt.FacetCh
         f"n = {span(table['n'])} prompts a point; bands: {interval}; dose: KL reached on neutral text",
     )
     chart: alt.FacetChart = (
-        alt.LayerChart(data=rows(table.assign(dashed=table["arm"])), layer=layers)
+        alt.LayerChart(data=rows(table), layer=layers)
         .properties(width=width, height=round(max(width * 0.72, 105)))
         .facet(facet=alt.Facet("emotion:N", sort=emotions, header=alt.Header(labelAnchor="start")), columns=across)
         .properties(title=title, spacing={"row": 14, "column": 14})
@@ -103,17 +103,18 @@ def _arm_channels(arms: list[str]) -> tuple[alt.Color, alt.StrokeDash, alt.Shape
     styles = theme.arm_styles(arms)
     names = list(styles)
     colours, dashes, shapes = zip(*styles.values(), strict=True)
-    # Colour and shape share one legend; dashes have a column of their own, or they would fray the symbols in it.
     legend = alt.Legend(
         title=None,
         orient="top",
         direction="horizontal",
         symbolSize=60,
         symbolOpacity=1,
+        # The dashes of the lines would fray the edge of the symbols; a width of zero has no effect.
+        symbolStrokeWidth=0.01,
         columnPadding=18,
     )
     return (
         alt.Color("arm:N", scale=alt.Scale(domain=names, range=list(colours)), legend=legend),
-        alt.StrokeDash("dashed:N", scale=alt.Scale(domain=names, range=list(dashes)), legend=None),
+        alt.StrokeDash("arm:N", scale=alt.Scale(domain=names, range=list(dashes)), legend=None),
         alt.Shape("arm:N", scale=alt.Scale(domain=names, range=list(shapes)), legend=legend),
     )

@@ -112,7 +112,7 @@ def _curve(group: pd.DataFrame, style: tuple[str, str, str]) -> list[alt.Chart]:
         spread_mark.encode(y=alt.Y("lower:Q"), y2="upper:Q"),
         rules.mark_rule(color=colour, strokeDash=[6, 3], strokeWidth=1.1).encode(y=alt.Y("base:Q")),
         rules.mark_rule(color=colour, strokeDash=[1.5, 2.5], strokeWidth=1.3).encode(y=alt.Y("guess:Q")),
-        base.mark_line(color=colour).encode(y=y),
+        base.mark_line(color=colour, strokeWidth=1.8).encode(y=y),
         base.mark_point(color=colour, shape=shape, filled=True, size=26, opacity=1).encode(y=y),
     ]
 

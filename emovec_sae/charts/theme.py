@@ -95,7 +95,6 @@ def emovec_theme() -> alt.theme.ThemeConfig:
                 "titleLimit": 420,
             },
             "header": {"labelFontSize": 10.5, "labelColor": INK, "labelFontWeight": "bold", "title": None},
-            "line": {"strokeWidth": 1.8},
             "text": {"font": FONT, "fontSize": 10, "color": INK},
         },
     }

@@ -51,9 +51,7 @@ def decompose(
     from emovec_sae.store.reader import open_activations
 
     fitted = load_directions(directions)
-    for emotion in emotions or []:
-        fitted[emotion]
     acts = open_activations(activations) if activations else None
-    found = decompose_(fitted, load_sae(sae, sae_id), acts, method=method, k=k, seed=seed)
+    found = decompose_(fitted, load_sae(sae, sae_id), acts, emotions=emotions, method=method, k=k, seed=seed)
     found.save(out)
-    answer(found.report(emotions), json_=json_, text=table(found.frame(emotions)))
+    answer({**found.facts(), "out": str(out)}, json_=json_, text=table(found.frame()))

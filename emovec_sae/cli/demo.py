@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-
 from emovec_sae.cli.options import Json
 from emovec_sae.cli.output import answer, say
 from emovec_sae.cli.stages import StageBars

@@ -17,7 +17,7 @@ def fit(
     folder: Path,
     *,
     out: Path,
-    estimator: Literal["diff-mean"] = "diff-mean",  # noqa: ARG001  one estimator today; the option is part of the command
+    estimator: Literal["diff-mean"] = "diff-mean",
     remove_neutral: Path | None = None,
     site: str = "auto",
     readout: Readout = "zscore",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from emovec_sae.cli.options import Json
 from emovec_sae.cli.output import answer, table
 
@@ -51,5 +50,10 @@ def saes(*, model: str | None = None, json_: Json = False) -> None:
     """
     from emovec_sae.saes.load import catalogue
 
-    frame = catalogue(model)
-    answer({"saes": frame}, json_=json_, text=table(frame) if len(frame) else f"the catalogue has no SAE for '{model}'")
+    frame = catalogue()
+    frame = frame[frame["model"].str.contains(model, regex=False, case=False)] if model else frame
+    answer(
+        {"saes": frame.to_dict("records")},
+        json_=json_,
+        text=table(frame) if len(frame) else f"the catalogue has no SAE for '{model}'",
+    )

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from emovec_sae.stats.bootstrap import Interval
+from emovec_sae.provenance import plain
 
 
 def say(text: str) -> None:
@@ -36,23 +34,6 @@ def table(frame: pd.DataFrame, *, rows: int = 40) -> str:
     return shown if len(frame) <= rows else f"{shown}\n... {len(frame) - rows} more rows (--out writes them all)"
 
 
-def plain(value: Any) -> Any:
-    """Make a value fit for JSON: intervals as value, low, high, n; numbers that are not finite as null."""
-    if isinstance(value, Interval):
-        return {"value": plain(value.value), "low": plain(value.low), "high": plain(value.high), "n": value.n}
-    if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    if isinstance(value, pd.DataFrame):
-        return plain(value.to_dict("records"))
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, str | int | bool) else str(value)
-
-
 def _told(value: Any) -> str:
     found = plain(value)
     if isinstance(found, dict) and {"value", "low", "high"} <= set(found):
@@ -68,7 +49,7 @@ def _told(value: Any) -> str:
 
 
 @contextmanager
-def bar(about: str) -> Iterator[Callable[[int, int], None]]:
+def bar(about: str) -> Generator[Callable[[int, int], None]]:
     """A progress bar on standard error while something runs; gives what to call with (done, in all)."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-
 from emovec_sae.cli.options import Json
 from emovec_sae.cli.output import answer, bar
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-
 from emovec_sae.cli.options import Device, Dtype, Json, ModelName
 from emovec_sae.cli.output import answer, bar, table
 
@@ -53,4 +52,4 @@ def patch(
         "sites": found.provenance["sites"],
     }
     wide = map_.pivot_table(index="site", columns="where", values="recovered", sort=False).reset_index()
-    answer({**facts, "recovered": map_, "out": str(out)}, json_=json_, text=table(wide))
+    answer({**facts, "recovered": map_.to_dict("records"), "out": str(out)}, json_=json_, text=table(wide))

@@ -65,7 +65,9 @@ def train_sae(
     facts = {"out": str(out), "site": str(coder.site), "d_sae": coder.d_sae, "architecture": coder.architecture}
     if held_out:
         found = passport_(coder, acts.where(acts.frame["group"].isin(held_out)))
-        answer({**facts, "held_out": found.frame()}, json_=json_, text=f"{out}\n{table(found.frame())}")
+        answer(
+            {**facts, "held_out": found.frame().to_dict("records")}, json_=json_, text=f"{out}\n{table(found.frame())}"
+        )
     else:
         answer(facts, json_=json_)
 
@@ -93,4 +95,4 @@ def passport(
     found = passport_(load_sae(sae, sae_id), open_activations(folder))
     if out is not None:
         found.save(out)
-    answer(found.summary(), json_=json_, text=table(found.frame()))
+    answer(found.facts(), json_=json_, text=table(found.frame()))

@@ -34,6 +34,7 @@ def decompose(
     sae: SparseCoder,
     acts: Activations | None = None,
     *,
+    emotions: Sequence[str] | None = None,
     method: str = "contrast",
     k: int = 16,
     nulls: int = 100,
@@ -50,6 +51,8 @@ def decompose(
     acts
         The activations that the directions were fitted on, with tokens; texts of other emotions or groups in them are
         passed over. `contrast` needs them; `omp` takes firing rates from them if they are given.
+    emotions
+        Which emotions of the set to write down; None means all of it.
     method
         ``contrast``: ``P v = sum_j Delta_j P d_j + P Delta_e``, exact, with Delta the differences of mean latents
         (encoded per token, averaged over the tokens that made v) and of mean errors; latents by falling share.
@@ -80,14 +83,16 @@ def decompose(
     if method == "contrast" and acts is None:
         raise ConfigError("method 'contrast' needs the activations that the directions were fitted on (acts)")
     whole, wanted = _unpack(directions)
+    if emotions is not None:
+        wanted = [whole[emotion].row for emotion in emotions]
     sae.require(site=whole.site, d_model=whole.vectors.shape[1], model=whole.model)
     most = min(sae.d_sae, sae.d_in - len(whole.removed))
     if not 1 <= k <= most:
         raise ConfigError(f"k must lie between 1 and {most} with this SAE, got {k}")
     cells = None if acts is None else _cells(whole, sae, acts)
     parts = _parts(whole, wanted, sae, cells, method=method, k=k, nulls=nulls, seed=seed)
-    emotions = tuple(whole.emotions[row] for row in wanted)
-    return _result(parts, whole, sae, method=method, k=k, emotions=emotions, cells=cells, nulls=nulls, seed=seed)
+    names = tuple(whole.emotions[row] for row in wanted)
+    return _result(parts, whole, sae, method=method, k=k, emotions=names, cells=cells, nulls=nulls, seed=seed)
 
 
 def _parts(

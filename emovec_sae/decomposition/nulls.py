@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emovec_sae.decomposition.identity import Contrast, contrast_of
-from emovec_sae.decomposition.targets import Curve, joined, no_curve, partial_curve, project
+from emovec_sae.decomposition.targets import Curve, joined, no_curve, partial_curve
 
 if TYPE_CHECKING:
     import torch
@@ -29,8 +29,8 @@ def best_latents(
 ) -> tuple[torch.Tensor, Curve]:
     """Order latents by falling share of their targets, and follow their partial sums; inputs (B, ...)."""
     order = (delta * along).topk(at[-1], dim=1).indices
-    rows = project(coder.directions[order], removed)
-    return order, partial_curve(rows, delta.gather(1, order), targets, at)
+    coefficients = delta.gather(1, order)
+    return order, partial_curve(order, coefficients, targets, at, rows=coder.directions, removed=removed)
 
 
 def random_curve(
@@ -64,7 +64,7 @@ def random_curve(
     norm = whole.squared[e].sqrt()
     curves: list[Curve] = []
     shares: list[np.ndarray] = []
-    for block in units.split(max(1, _VALUES // max(coder.d_sae, at[-1] * coder.d_in))):
+    for block in units.split(max(1, _VALUES // coder.d_sae)):
         along = block @ coder.directions.T * norm
         delta = whole.delta[e].expand(len(block), -1)
         order, curve = best_latents(delta, along, block * norm, coder, removed, at)

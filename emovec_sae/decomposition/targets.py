@@ -57,19 +57,29 @@ def joined(curves: list[Curve]) -> Curve:
     return Curve(*(np.concatenate([getattr(curve, name) for curve in curves]) for name in ("cosine", "r2", "share")))
 
 
-def partial_curve(rows: torch.Tensor, coefficients: torch.Tensor, target: torch.Tensor, at: tuple[int, ...]) -> Curve:
+def partial_curve(
+    order: torch.Tensor,
+    coefficients: torch.Tensor,
+    targets: torch.Tensor,
+    at: tuple[int, ...],
+    *,
+    rows: torch.Tensor,
+    removed: torch.Tensor,
+) -> Curve:
     """Cosine, R^2 and share of the partial sums with their targets.
 
     Parameters
     ----------
-    rows
-        Parts in the order of their ranks, shape (B, K, d).
+    order
+        Rows of the dictionary by rank, shape (B, K).
     coefficients
-        Shape (B, K).
-    target
+        On these, shape (B, K).
+    targets
         Shape (B, d).
     at
         Ranks, 1 to K.
+    rows, removed
+        The dictionary, shape (n, d), and what is projected out of it, shape (m, d).
 
     Returns
     -------
@@ -78,15 +88,18 @@ def partial_curve(rows: torch.Tensor, coefficients: torch.Tensor, target: torch.
     """
     import torch
 
-    total = torch.zeros_like(target)
+    # Targets mostly choose the same rows: one product with those in use, not a gather of (B, K, d).
+    used, place = order.unique(return_inverse=True)
+    dictionary = project(rows[used], removed)
+    weights = targets.new_zeros(len(targets), len(used))
     found: dict[str, list[torch.Tensor]] = {"cosine": [], "r2": [], "share": []}
-    squared = target.square().sum(1).clamp_min(1e-30)
+    squared = targets.square().sum(1).clamp_min(1e-30)
     for before, size in zip((0, *at), at, strict=False):
-        part = rows[:, before:size]
-        total = total + torch.einsum("bk,bkd->bd", coefficients[:, before:size], part)
-        inner = (total * target).sum(1)
+        weights.scatter_(1, place[:, before:size], coefficients[:, before:size])
+        total = weights @ dictionary
+        inner = (total * targets).sum(1)
         found["cosine"].append(inner / (total.norm(dim=1) * squared.sqrt()).clamp_min(1e-30))
-        found["r2"].append(1 - (target - total).square().sum(1) / squared)
+        found["r2"].append(1 - (targets - total).square().sum(1) / squared)
         found["share"].append(inner / squared)
     return Curve(**{name: torch.stack(columns, 1).cpu().numpy().astype(float) for name, columns in found.items()})
 

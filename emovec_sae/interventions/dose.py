@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 from emovec_sae.errors import ConfigError
 from emovec_sae.interventions.edits import Shift
@@ -83,7 +84,7 @@ def calibrate(edit: Shift, probe: KLProbe, *, level: float, start: float, tolera
         kl=tried[best],
         coefficient=best,
         reached=abs(tried[best] / level - 1) <= tolerance,
-        monotone=all(a <= b for a, b in zip(ordered, ordered[1:], strict=False)),
+        monotone=all(a <= b for a, b in pairwise(ordered)),
         evaluations=len(tried),
     )
 

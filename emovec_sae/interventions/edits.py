@@ -1,4 +1,4 @@
-"""Edits: small functions (hidden states, mask) -> hidden states at a site; generation, scoring and patching share them."""
+"""Edits: small functions (hidden states, mask) -> hidden states; generation, scoring and patching share them."""
 
 from __future__ import annotations
 

@@ -175,7 +175,8 @@ def patch(
     aligned, skipped = align(model, pairs)
     if not aligned:
         raise CorpusError(
-            f"none of {len(pairs)} pairs aligns on {model.name}: {skipped['reason'].iloc[0] if len(skipped) else 'no pair'}"
+            f"none of {len(pairs)} pairs aligns on {model.name}: "
+            f"{skipped['reason'].iloc[0] if len(skipped) else 'no pair was given'}"
         )
     chosen = aligned[:limit] if limit else aligned
     rows: list[dict[str, Any]] = []

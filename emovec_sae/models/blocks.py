@@ -11,8 +11,8 @@ from emovec_sae.sites import Site
 if TYPE_CHECKING:
     from torch import nn
 
-BLOCKS = ("model.layers", "transformer.h", "gpt_neox.layers", "model.language_model.layers", "language_model.model.layers",
-          "model.decoder.layers", "transformer.blocks", "backbone.layers")  # fmt: skip
+BLOCKS = ("model.layers", "transformer.h", "gpt_neox.layers", "model.language_model.layers",
+          "language_model.model.layers", "model.decoder.layers", "transformer.blocks", "backbone.layers")  # fmt: skip
 """Where the list of blocks is looked for, in this order; failing all, the longest list of modules is taken."""
 ATTENTION = ("self_attn", "attn", "attention", "self_attention", "linear_attn", "mixer")
 MLP = ("mlp", "feed_forward", "block_sparse_moe", "ffn", "moe")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -108,20 +108,18 @@ def _generate_edited(
     by_site = {site: [edit for edit in edits if edit.site == site] for site in sorted({edit.site for edit in edits})}
     with model.net.generate(**options) as tracer:
         with tracer.invoke(inputs):
-            step = 0
             # without this loop an edit would touch the prompt only, and nothing would say so
-            for _ in tracer.iter[:]:
+            for step, _ in enumerate(tracer.iter[:]):
                 now = mask if step == 0 else torch.ones_like(mask[:, :1])
                 for site, own in by_site.items():
                     write_value(model, site, apply_edits(read_value(model, site), own, now, step=step))
-                step += 1
         with tracer.invoke():
             result = nnsight.save(tracer.result)
     return result
 
 
 @contextmanager
-def _no_loop_warning() -> Iterator[None]:
+def _no_loop_warning() -> Generator[None]:
     """An open loop over steps ends by design; nnsight warns of it each time."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*was never reached.*", category=UserWarning)

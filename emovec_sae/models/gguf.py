@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -64,7 +63,7 @@ def _convert(path: Path, target: Path, digest: str) -> None:
         part.chmod(0o755)
         if target.exists():  # a folder without its last file: left by an older, interrupted tool
             shutil.rmtree(target)
-        os.rename(part, target)
+        part.rename(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

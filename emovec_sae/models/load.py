@@ -150,8 +150,8 @@ def _read(folder: str, name: str, dtype: torch.dtype, device: torch.device) -> t
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ModelError(f"cannot load a causal language model from {folder}: {reason}") from error
         raise ModelError(
-            f"unknown model '{name}'{suggest(name, EMBEDDED)}: it is neither an embedded model ({', '.join(EMBEDDED)}), "
-            "nor a folder, nor a .gguf file, nor a Hugging Face id that can be reached or is in the local cache"
+            f"unknown model '{name}'{suggest(name, EMBEDDED)}: neither an embedded model ({', '.join(EMBEDDED)}), nor "
+            "a folder, nor a .gguf file, nor a Hugging Face id that can be reached or is in the local cache"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Check a model when it is loaded: every site gives (batch, sequence, d_model), and a write there changes the logits."""
+"""Check a loaded model: every site gives (batch, sequence, d_model), and a write there changes the logits."""
 
 from __future__ import annotations
 

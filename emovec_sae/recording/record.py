@@ -164,7 +164,7 @@ def _shard(
 
 
 def _pools_by_site(sites: Any, pool: str | Sequence[str], n_layers: int) -> dict[Site, tuple[str, ...]]:
-    asked = sites if isinstance(sites, Mapping) else {site: pool for site in parse_sites(sites, n_layers)}
+    asked = sites if isinstance(sites, Mapping) else dict.fromkeys(parse_sites(sites, n_layers), pool)
     found: dict[Site, set[str]] = {}
     for text, pools in asked.items():
         names = [pools] if isinstance(pools, str) else list(pools)
@@ -187,7 +187,8 @@ def _check_lengths(corpus: Corpus, model: Model, ids: list[list[int]], masks: li
             )
         if len(tokens) > model.context:
             raise CorpusError(
-                f"text '{name}' of {corpus.name} has {len(tokens)} tokens; {model.name} reads at most {model.context}; split it"
+                f"text '{name}' of {corpus.name} has {len(tokens)} tokens; {model.name} reads at most {model.context}: "
+                "split it"
             )
 
 

@@ -58,7 +58,7 @@ class KLProbe:
         need = -(-positions // per_text)
         if len(ids) < need:
             raise CorpusError(
-                f"{need} neutral texts of at least {_CONTEXT} tokens are needed for {positions} positions, got {len(ids)}"
+                f"{positions} positions need {need} neutral texts of at least {_CONTEXT} tokens, got {len(ids)}"
             )
         self.model = model
         self.n_positions = need * per_text

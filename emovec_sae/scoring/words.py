@@ -1,4 +1,4 @@
-"""Log-probability of whole words after a prompt, for many words at once: their tokens share one tree of continuations."""
+"""Log-probability of whole words after a prompt: the tokens of many words share one tree of continuations."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ class WordScorer:
         got, right = final[0, node].float(), plain[0, len(prompt) + len(piece) - 2].float()
         if torch.nn.functional.cosine_similarity(got, right, dim=0) < 0.99:
             raise ModelError(
-                f"'{self.model.name}' does not take a tree of continuations (its attention ignores a 4-dimensional mask), "
+                f"'{self.model.name}' does not take a tree of continuations (its attention ignores a mask of its own), "
                 "so words of several tokens cannot be scored on it"
             )
 

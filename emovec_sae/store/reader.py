@@ -43,7 +43,8 @@ class Activations:
     def __repr__(self) -> str:
         size = sum(shard["bytes"] for shard in self.manifest["shards"]) / 2**20
         return (
-            f"Activations({len(self)} texts of '{self.settings['corpus']['name']}', {self.model['name']} {self.model['dtype']}, "
+            f"Activations({len(self)} texts of '{self.settings['corpus']['name']}', {self.model['name']} "
+            f"{self.model['dtype']}, "
             f"{', '.join(map(str, self.sites))}, pools {', '.join(self.pools)}, {size:.1f} MiB, "
             f"made {self.provenance.get('made', 'at an unknown time')}, {self.path})"
         )
@@ -259,8 +260,8 @@ def open_activations(path: str | Path) -> Activations:
             raise StoreError(f"shard {shard['file']} of {folder} is missing; run: emovec verify {folder} --repair")
         if file.stat().st_size != shard["bytes"]:
             raise StoreError(
-                f"shard {file} has {file.stat().st_size} bytes, its manifest says {shard['bytes']}: cut short or changed; "
-                f"run: emovec verify {folder} --repair"
+                f"shard {file} has {file.stat().st_size} bytes, its manifest says {shard['bytes']}: cut short or "
+                f"changed; run: emovec verify {folder} --repair"
             )
     frame = pd.read_parquet(folder / CORPUS)
     return Activations(folder, manifest, frame, np.arange(len(frame)))

@@ -1,4 +1,4 @@
-"""Check a store against its manifest: every byte by digest, every shard by its schema; repair by dropping what broke."""
+"""Check a store against its manifest, every byte by digest; repair by dropping what broke."""
 
 from __future__ import annotations
 

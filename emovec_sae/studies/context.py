@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emovec_sae.config import Study
 from emovec_sae.sites import Site
@@ -109,4 +108,4 @@ class Context:
     def named(self, name: str) -> str:
         """A packaged name or id as it is; a path that exists beside the study file in full."""
         beside = self.base / name
-        return str(beside) if beside.suffix and beside.is_file() or "/" in name and beside.is_dir() else name
+        return str(beside) if (beside.suffix and beside.is_file()) or ("/" in name and beside.is_dir()) else name

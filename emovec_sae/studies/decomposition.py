@@ -30,7 +30,7 @@ def decomposition_stage(run: Run, context: Context) -> None:
         labels = {latent: ", ".join(some[:3]) for latent, some in words.items()}
         write_table(context.path, "composition", found.composition(section.shown, labels=labels))
         write_table(context.path, "latents_by_emotion", found.by_latent(labels=labels))
-        write_json(context.path / "latents.json", _cards(context, found, words))  # pyright: ignore[reportArgumentType]
+        write_json(context.path / "latents.json", _cards(context, found, words))
         progress(3, 3)
 
     outputs = [f"{method}.{kind}" for method in METHODS for kind in ("parquet", "json", "safetensors")]
@@ -53,7 +53,10 @@ def _words(context: Context, latents: list[int]) -> dict[int, list[str]]:
     rows = context.coder.directions[latents]
     frame = decoder_tokens(rows, context.model.unembedding(), context.model.token_strings, top=8, ids=latents)
     up = frame[frame["side"] == "up"].sort_values(["latent", "rank"])
-    return {int(latent): [str(token).strip() or repr(token) for token in some] for latent, some in up.groupby("latent")["token"]}
+    return {
+        int(latent): [str(token).strip() or repr(token) for token in some]
+        for latent, some in up.groupby("latent")["token"]
+    }
 
 
 def _cards(context: Context, found: Any, words: dict[int, list[str]]) -> list[dict[str, Any]]:
@@ -66,7 +69,11 @@ def _cards(context: Context, found: Any, words: dict[int, list[str]]) -> list[di
     leading = leading[leading["emotion"].isin(emotions) & (leading["rank"] <= section.cards)]
     chosen = list(dict.fromkeys(int(one) for one in leading.sort_values("rank")["latent"]))
     reading = read_latents(
-        context.coder, context.acts[context.site], chosen, detokenize=context.model.token_strings, passages=section.passages
+        context.coder,
+        context.acts[context.site],
+        chosen,
+        detokenize=context.model.token_strings,
+        passages=section.passages,
     )
     rates = dict(zip(reading.latents, reading.firing_rate.tolist(), strict=True))
     cards = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from emovec_sae.studies.context import Context
 from emovec_sae.studies.stage import Progress, Run
 
@@ -20,7 +22,7 @@ def record_stage(run: Run, context: Context) -> None:
         from emovec_sae.recording.record import record
 
         sites = {study.recording.sites: ("mean",), str(context.site): ("mean", "none")}
-        options = {"sites": sites, "offset": study.recording.offset, "budget": study.recording.budget}
+        options: dict[str, Any] = {"sites": sites, "offset": study.recording.offset, "budget": study.recording.budget}
         total = len(context.corpus) + len(context.neutral)
         share = len(context.corpus) / total
 

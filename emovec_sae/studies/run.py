@@ -19,8 +19,9 @@ from emovec_sae.studies.interventions import interventions_stage
 from emovec_sae.studies.patching import patching_stage
 from emovec_sae.studies.record import record_stage
 from emovec_sae.studies.sae import sae_stage
+from emovec_sae.studies.scores import comparison_summary
 from emovec_sae.studies.stage import Reporter, Run, Silent
-from emovec_sae.studies.summary import comparison_summary, summary_stage
+from emovec_sae.studies.summary import summary_stage
 
 
 def run_study(

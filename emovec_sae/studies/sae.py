@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from emovec_sae.errors import ConfigError, suggest
 from emovec_sae.studies.context import Context
 from emovec_sae.studies.stage import Progress, Run
@@ -24,7 +26,7 @@ def sae_stage(run: Run, context: Context) -> None:
         from emovec_sae.saes.train import train_sae
 
         held_out = context.acts.frame["group"].isin(section.held_out)
-        options = {"d_sae": section.d_sae, "k": section.k, "tokens": section.tokens, "seed": seed}
+        options: dict[str, Any] = {"d_sae": section.d_sae, "k": section.k, "tokens": section.tokens, "seed": seed}
         training = context.acts.where(~held_out)[context.site]
         coder = train_sae(training, out=context.path / "sae", overwrite=True, progress=progress, **options)
         passport(coder, context.acts.where(held_out)).save(context.path / "passport.json")

@@ -1,4 +1,4 @@
-"""A stage of a run: done once for its settings and inputs, and not again; a death in the middle leaves nothing false."""
+"""A stage of a run: done once for its settings and inputs; a death in the middle leaves nothing false."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Reporter(Protocol):
 class Silent:
     """A reporter that tells nobody."""
 
-    def begin(self, name: str, about: str) -> Progress:  # noqa: ARG002
+    def begin(self, name: str, about: str) -> Progress:
         """Return a function that does nothing."""
-        return lambda done, total: None  # noqa: ARG005
+        return lambda done, total: None
 
     def end(self, name: str, *, seconds: float, cached: bool) -> None:
         """Say nothing."""

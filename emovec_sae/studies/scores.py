@@ -1,0 +1,148 @@
+"""The score table of a run: every number with its interval, n and note, gathered from what the stages wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from emovec_sae.provenance import read_json
+from emovec_sae.stats.bootstrap import Interval, bootstrap_mean
+from emovec_sae.studies.context import Context
+from emovec_sae.studies.tables import read_table
+from emovec_sae.studies.verdict import MATCHES
+
+
+def gather_scores(context: Context) -> list[dict[str, Any]]:
+    """Rows of the score table: group, name, value, low, high, n, note."""
+    parts = (_directions, _geometry, _sae, _decomposition, _steering, _patching)
+    return [row for part in parts for row in part(context)]
+
+
+def comparison_summary(context: Context) -> dict[str, Any]:
+    """What ``emovec compare`` answers: ratios of the arms to the raw vectors with intervals, k90, and the dose."""
+    found = _comparison(context)
+    level = context.study.interventions.level
+    ratios = found.ratios(level, seed=context.study.seed)
+    arms = {row["arm"]: {key: row[key] for key in ("value", "low", "high", "n")} for row in ratios.to_dict("records")}
+    matching = [int(name[2:]) for name, row in arms.items() if name.startswith("k=") and row["low"] >= MATCHES]
+    above, of = found.above_random(level)
+    wrong = found.wrong_way(level).set_index("arm")["value"].to_dict()
+    doses = found.doses[found.doses["level"] == level]
+    return {
+        "level": level,
+        "arms": arms,
+        "k90": min(matching, default=None),
+        "above_random": {"value": above, "n": of},
+        "wrong_way": wrong,
+        "reached": float(doses["reached"].mean()),
+    }
+
+
+def _comparison(context: Context) -> Any:
+    from emovec_sae.interventions.compare import load_comparison
+
+    return load_comparison(context.path / "comparison.parquet")
+
+
+def _row(group: str, name: str, value: Interval | Mapping[str, Any] | float, note: str = "") -> dict[str, Any]:
+    """One row; takes an interval, a mapping with value, low, high, n, or a bare number."""
+    if isinstance(value, Interval):
+        value = value.as_dict()
+    found = value if isinstance(value, Mapping) else {"value": float(value)}
+    return {
+        "group": group,
+        "name": name,
+        **{key: found.get(key) for key in ("value", "low", "high", "n")},
+        "note": note,
+    }
+
+
+def _directions(context: Context) -> list[dict[str, Any]]:
+    here = read_json(context.path / "evaluation_at_site.json")["summary"]
+    nested = read_json(context.path / "evaluation.json")["summary"]
+    rows = []
+    for metric, name in (("top1", "top-1"), ("top5", "top-5"), ("auroc", "AUROC")):
+        how = f"{here['emotions']} emotions, held-out topics, {here['readout']} at {here['site']}"
+        rows.append(_row("directions", name, here[metric], f"{how}; chance {here['chance'][metric]:.3f}"))
+    note = "nested: for each held-out topic the site is chosen on the other topics"
+    rows.append(_row("directions", "top-1, site chosen", nested["top1"], note))
+    if here["baseline"]:
+        for metric, name in (("top1", "top-1"), ("top5", "top-5")):
+            rows.append(_row("directions", f"TF-IDF {name}", here["baseline"][metric], "words alone, the same split"))
+    return rows
+
+
+def _geometry(context: Context) -> list[dict[str, Any]]:
+    found = read_json(context.path / "geometry.json")
+    rows = []
+    for one in found["ridge"]:
+        note = f"{one['folds']}-fold cross-validated ridge from the unit vectors, against norms.csv"
+        rows.append(_row("geometry", f"{one['rating']} read out, r", {**one, "value": one["r"]}, note))
+    for one in found["correlations"]:
+        name = f"{one['component']} with {one['rating']}, r"
+        rows.append(_row("geometry", name, {**one, "value": one["r"]}, f"Pearson; permutation p {one['p']:.3g}"))
+    return rows
+
+
+def _sae(context: Context) -> list[dict[str, Any]]:
+    found = read_json(context.path / "passport.json")
+    tokens = f"{found['n_tokens']} tokens of topics not trained on ({', '.join(context.study.sae.held_out)})"
+    return [
+        _row("SAE", "explained variance", found["explained_variance"], tokens),
+        _row("SAE", "l0", found["l0"], "mean number of active latents of a token"),
+        _row("SAE", "dead share", found["dead_share"], "latents that fire on none of those tokens"),
+        _row("SAE", "dense share", found["dense_share"], "latents that fire on more than a tenth of them"),
+    ]
+
+
+def _decomposition(context: Context) -> list[dict[str, Any]]:
+    seed, shown, group = context.study.seed, context.study.decomposition.shown, "decomposition"
+    contrast = context.decomposition("contrast")
+    table = contrast.summary
+    error = bootstrap_mean(table["error_share"].to_numpy(), seed=seed)
+    worst = float(table["identity_error"].max())
+    first = contrast.frame().query("emotion == @shown").sort_values("rank").iloc[0]
+    largest = {"value": first["share"], "low": first["low"], "high": first["high"], "n": int(table["n_groups"].iloc[0])}
+    rows = [
+        _row(group, "error share of |v|^2", error, "contrast; mean and interval over emotions"),
+        _row(group, "identity error, relative", worst, f"largest over {len(table)} emotions, float32"),
+        _row(group, f"largest latent of '{shown}', share", largest, f"latent {first['latent']}; interval over topics"),
+    ]
+    for method, found in (("contrast", contrast), ("omp", context.decomposition("omp"))):
+        for quantity, column in (("cosine", "cosine_k"), ("R^2", "r2_k")):
+            curve = found.curves[
+                found.curves["quantity"].eq(quantity.replace("R^2", "r2")) & found.curves["k"].eq(found.k)
+            ]
+            note = f"random targets {curve['null_mean'].mean():.2f}"
+            mean = bootstrap_mean(found.summary[column].to_numpy(), seed=seed)
+            rows.append(_row(group, f"{method}: {quantity} of the first {found.k} latents", mean, note))
+    return rows
+
+
+def _steering(context: Context) -> list[dict[str, Any]]:
+    level, group = context.study.interventions.level, "steering"
+    told = comparison_summary(context)
+    raw = _comparison(context).raw_effect(level, seed=context.study.seed)
+    note = f"raw vectors at {level} nats of KL, held-out words and prompts"
+    rows = [
+        _row(group, "emotions raised more than by random directions", told["above_random"], note),
+        _row(group, "raw vectors, change of log-odds", raw, f"nats, at {level} nats of KL; interval over emotions"),
+    ]
+    for arm, ratio in told["arms"].items():
+        wrong = f"{told['wrong_way'][arm]:.0%} of (emotion, prompt) cells moved the wrong way"
+        rows.append(_row(group, f"{arm}, effect relative to raw", ratio, f"ratio of means over emotions; {wrong}"))
+    rows.append(_row(group, "doses within 2 % of the level", told["reached"], "share of the calibrations"))
+    return rows
+
+
+def _patching(context: Context) -> list[dict[str, Any]]:
+    frame = read_table(context.path, "patching").sort_values("layer")
+    best = frame.sort_values("recovered", ascending=False).iloc[0]
+    largest = {"value": best["recovered"], "low": best["low"], "high": best["high"], "n": int(best["n"])}
+    rows = [_row("patching", "largest recovered fraction", largest, f"{best['where']} at {best['site']}: a maximum")]
+    by_part = frame.pivot_table(index="layer", columns="where", values="recovered")
+    later = by_part.index[by_part["last token"] > by_part["changed word"]]
+    if len(later):
+        note = "the first block at which the last token recovers more than the changed word"
+        rows.append(_row("patching", "block where the answer has moved to the end", int(later[0]), note))
+    return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ def load_study(path: str | Path) -> Study:
 def _explain(file: Path, text: str, error: ValidationError) -> str:
     """One line for the first problem: file, line, key, and the nearest right key."""
     first: dict[str, Any] = dict(error.errors()[0])
-    keys = [str(part) for part in first["loc"] if not isinstance(part, int)]
+    keys = _keys(first["loc"])
     where = f"{file}, line {_line(text, keys)}"
     name = ".".join(keys)
     if first["type"] == "extra_forbidden":
@@ -190,10 +191,21 @@ def _explain(file: Path, text: str, error: ValidationError) -> str:
     return f"{where}: {name or 'the study'}: {first['msg'][:1].lower()}{first['msg'][1:]}, got {first.get('input')!r}"
 
 
+def _keys(loc: Sequence[Any]) -> list[str]:
+    """Keys of the file on the way to a problem: pydantic appends the place in a list, and the union member tried."""
+    found: list[str] = []
+    for part in loc:
+        found.append(str(part))
+        if not _known(found):
+            break
+    return found
+
+
 def _known(parents: list[str]) -> list[str]:
+    """Keys of a section; none below a plain value or an unknown key."""
     fields: Any = Study.model_fields
     for parent in parents:
-        annotation = fields[parent].annotation
+        annotation = fields[parent].annotation if parent in fields else None
         fields = annotation.model_fields if isinstance(annotation, type) and issubclass(annotation, BaseModel) else {}
     return list(fields)
 

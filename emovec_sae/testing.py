@@ -14,8 +14,10 @@ from emovec_sae.errors import ConfigError, suggest
 if TYPE_CHECKING:
     from emovec_sae.models.model import Model
 
+_SPECIAL = {"bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0}
+"""As `tiny_tokenizer` has them."""
 _SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
-          "vocab_size": 160, "max_position_embeddings": 256}  # fmt: skip
+          "vocab_size": 160, "max_position_embeddings": 256, **_SPECIAL}  # fmt: skip
 _GROUPED = {**_SMALL, "num_key_value_heads": 2, "head_dim": 8}
 ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("LlamaConfig", _GROUPED),
@@ -24,9 +26,12 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "mistral": ("MistralConfig", _GROUPED),
     "gemma2": ("Gemma2Config", {**_GROUPED, "query_pre_attn_scalar": 8}),
     "gemma3": ("Gemma3TextConfig", {**_GROUPED, "query_pre_attn_scalar": 8}),
-    "gpt2": ("GPT2Config", {"n_embd": 32, "n_layer": 3, "n_head": 4, "vocab_size": 160, "n_positions": 256}),
+    "gpt2": (
+        "GPT2Config",
+        {"n_embd": 32, "n_layer": 3, "n_head": 4, "vocab_size": 160, "n_positions": 256, **_SPECIAL},
+    ),
     "gpt_neox": ("GPTNeoXConfig", _SMALL),
-    "phi3": ("Phi3Config", {**_SMALL, "num_key_value_heads": 2, "pad_token_id": 0}),
+    "phi3": ("Phi3Config", {**_SMALL, "num_key_value_heads": 2}),
     "olmo2": ("Olmo2Config", {**_SMALL, "num_key_value_heads": 2}),
 }
 """Tiny configurations: name -> (transformers config class, its arguments)."""
@@ -47,7 +52,7 @@ def tiny_tokenizer() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", eos_token="<eos>")  # noqa: S106
 
 
-def tiny_model(architecture: str = "llama", *, seed: int = 0, dtype: str = "float32") -> Model:
+def tiny_model(architecture: str = "llama", *, seed: int = 0, dtype: str = "float32", context: int = 256) -> Model:
     """A tiny random causal language model of a common architecture, under nnsight.
 
     Parameters
@@ -58,6 +63,8 @@ def tiny_model(architecture: str = "llama", *, seed: int = 0, dtype: str = "floa
         Of its weights.
     dtype
         ``float32`` or ``bfloat16``.
+    context
+        Longest text in tokens (characters, with its tokenizer).
     """
     import torch
     import transformers
@@ -69,7 +76,9 @@ def tiny_model(architecture: str = "llama", *, seed: int = 0, dtype: str = "floa
             f"unknown architecture '{architecture}'{suggest(architecture, ARCHITECTURES)}; "
             f"there are {', '.join(ARCHITECTURES)}"
         )
-    name, options = ARCHITECTURES[architecture]
+    name, sizes = ARCHITECTURES[architecture]
+    length = "n_positions" if "n_positions" in sizes else "max_position_embeddings"
+    options = {**sizes, length: context}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         module = transformers.AutoModelForCausalLM.from_config(getattr(transformers, name)(**options))
@@ -77,6 +86,16 @@ def tiny_model(architecture: str = "llama", *, seed: int = 0, dtype: str = "floa
         if isinstance(part, torch.nn.Linear | torch.nn.Embedding):
             part.weight.data *= 5
     return wrap(module.to(getattr(torch, dtype)), tiny_tokenizer(), name=f"tiny-{architecture}")
+
+
+def tiny_folder(path: str | Path, architecture: str = "llama", *, seed: int = 0) -> Path:
+    """Save a tiny model in Hugging Face format, so that it is loaded like any other; its context is 2,048 tokens."""
+    folder = Path(path)
+    model = tiny_model(architecture, seed=seed, context=2048)
+    module: Any = model.module
+    module.save_pretrained(str(folder))
+    model.tokens.tokenizer.save_pretrained(str(folder))
+    return folder
 
 
 def tiny_corpus(*, emotions: int = 3, groups: int = 3, repeats: int = 1, seed: int = 0) -> Corpus:

@@ -7,8 +7,15 @@ below keeps libraries and child processes from trying.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from emovec_sae.models.model import Model
 
 # Set before a test imports the library that reads them at import.
 os.environ.update(
@@ -25,3 +32,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 settings.register_profile("local", deadline=None, max_examples=50)
 settings.register_profile("ci", parent=settings.get_profile("local"), derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Callable[..., Model]:
+    """Tiny models by architecture, seed and precision, each made once; a test that changes one makes its own."""
+    from emovec_sae.testing import tiny_model
+
+    return cache(tiny_model)

@@ -15,6 +15,7 @@ app = App(
     name="emovec",
     help="Which sparse-autoencoder latents compose an emotion vector, and do they do what the vector does?",
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
 )
 VERBS = {
     "demo": ("demo:demo", "The embedded run, from texts to report."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -56,7 +56,7 @@ def train_sae(
     from emovec_sae.store.reader import open_activations
 
     acts = open_activations(folder)
-    options = {"lr": lr} if lr is not None else {}
+    options: dict[str, Any] = {"lr": lr} if lr is not None else {}
     with bar(f"train {d_sae} latents") as progress:
         coder = train(
             acts[site], out=out, d_sae=d_sae, architecture=arch, k=k, tokens=tokens, held_out=held_out or [], seed=seed,

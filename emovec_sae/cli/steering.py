@@ -54,7 +54,7 @@ def steer(
 
     fitted, loaded = _open(directions, emotion, model, device, dtype)
     edit = _edit(fitted, emotion, sae, decomposition, k).at(strength * fitted.residual_norm)
-    options = {
+    options: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,
         "seed": seed,

@@ -72,23 +72,34 @@ class Cells:
         means = self.emotion_means(table)
         return means - means.mean(0)
 
-    def within_groups(self, table: np.ndarray, emotion: int) -> np.ndarray:
-        """Mean of an emotion in each group minus the mean over the emotions there, (G, columns); NaN without texts.
+    def group_means(self, table: np.ndarray) -> np.ndarray:
+        """Mean over the emotions of each group of their means there, shape (G, columns), float64."""
+        found = np.full((len(self.groups), table.shape[1]), np.nan)
+        for g in range(len(self.groups)):
+            there = self.n_texts[:, g] > 0
+            if there.any():
+                own = table[g :: len(self.groups)][there] / self.n_texts[there, g, None]
+                found[g] = own.mean(0, dtype=np.float64)
+        return found
+
+    def within_groups(
+        self, table: np.ndarray, means: np.ndarray, emotion: int, *, columns: np.ndarray | slice = slice(None)
+    ) -> np.ndarray:
+        """Mean of an emotion in each group minus the group's own, (G, columns); NaN where it has no text.
 
         Parameters
         ----------
-        table
-            A table of cell sums, shape (C, columns).
+        table, means
+            Cell sums, shape (C, columns), and their `group_means`.
         emotion
             Which emotion.
+        columns
+            Which columns of both.
         """
-        by_cell = table.reshape(len(self.emotions), len(self.groups), -1)
-        counts = self.n_texts[:, :, None].astype(float)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            means = np.where(counts > 0, by_cell / counts, 0.0)
-            there = (counts > 0).sum(0)
-            own = np.where(counts[emotion] > 0, means[emotion], np.nan)
-            return own - means.sum(0) / there
+        count = self.n_texts[emotion].astype(float)
+        count[count == 0] = np.nan
+        own = table[emotion * len(self.groups) : (emotion + 1) * len(self.groups)]
+        return own[:, columns] / count[:, None] - means[:, columns]
 
 
 def measure_cells(

@@ -44,7 +44,8 @@ def contrast_parts(
     at = sizes(k, coder.d_sae)
     units = random_units(nulls, removed, seed=seed)
     permuted = permuted_curve(cells, coder, removed=removed, nulls=nulls, at=at, seed=seed)
-    work = _Work(cells, coder, whole, removed, k=k, at=at, seed=seed, spread=_within_spread(cells))
+    levels = tuple(cells.group_means(table) for table in (cells.latents, cells.residual, cells.error))
+    work = _Work(cells, coder, whole, removed, k=k, at=at, seed=seed, spread=_within_spread(cells), levels=levels)
     done = [_decompose_one(work, e, units, permuted) for e in wanted]
     frame = pd.concat([one.ranks for one in done], ignore_index=True)
     index = np.unique(frame["latent"].to_numpy())
@@ -71,6 +72,8 @@ class _Work:
     at: tuple[int, ...]
     seed: int
     spread: np.ndarray
+    levels: tuple[np.ndarray, ...]
+    """Group means of latents, residuals and errors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +92,7 @@ def _decompose_one(work: _Work, e: int, units: torch.Tensor, permuted: Curve) ->
     random, null_shares = random_curve(whole, e, units, work.coder, removed=work.removed, at=at, k=k)
     top = order[0, :k].cpu().numpy()
     delta, shares = whole.delta[e, top].cpu().numpy(), whole.shares(e)[top].cpu().numpy()
-    intervals = _intervals(cells, whole, e, top, seed=work.seed)
+    intervals = _intervals(work, e, top)
     ranks = frame_of_ranks(
         emotion=cells.emotions[e],
         latents=top,
@@ -133,20 +136,21 @@ class _Intervals:
     other: tuple[float, float]
 
 
-def _intervals(cells: Cells, whole: Contrast, e: int, top: np.ndarray, *, seed: int) -> _Intervals:
+def _intervals(work: _Work, e: int, top: np.ndarray) -> _Intervals:
     """Intervals over groups of the shares of an emotion; v and the choice of latents are held as they are.
 
     The share of a latent is the mean over groups of (its mean for the emotion there minus that over all emotions
     there), times what its row holds of v: the topic's own level, which all emotions share, does not widen it.
     """
+    cells, whole = work.cells, work.whole
     v = whole.vectors[e].cpu().numpy().astype(float)
     squared = float(v @ v)
     weight = whole.along[e, top].cpu().numpy().astype(float) / squared
-    latents = (cells.within_groups(np.asarray(cells.latents[:, top], dtype=float), e) * weight).T
-    error = cells.within_groups(cells.error @ v[:, None], e)[:, 0] / squared
-    all_latents = cells.within_groups((cells.residual - cells.error) @ v[:, None], e)[:, 0] / squared
-    other = all_latents - latents.sum(0)
+    latents = (cells.within_groups(cells.latents, work.levels[0], e, columns=top) * weight).T
+    residual = cells.within_groups(cells.residual, work.levels[1], e) @ v / squared
+    error = cells.within_groups(cells.error, work.levels[2], e) @ v / squared
+    other = residual - error - latents.sum(0)
     point = np.append(whole.shares(e)[top].cpu().numpy(), [whole.error_share[e], 0.0]).astype(float)
     point[-1] = 1 - point[:-1].sum()
-    low, high = group_intervals(np.vstack([latents, error, other]), point, seed=seed)
+    low, high = group_intervals(np.vstack([latents, error, other]), point, seed=work.seed)
     return _Intervals((low[:-2], high[:-2]), (float(low[-2]), float(high[-2])), (float(low[-1]), float(high[-1])))

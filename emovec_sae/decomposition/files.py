@@ -96,6 +96,7 @@ def load_decomposition(path: str | Path) -> Decomposition:
     for file, name in ((table, "ranks"), (arrays, "tensors")):
         if file_digest(file) != facts[name]:
             raise StoreError(f"{file} does not fit its sidecar {sidecar.name}: it was cut short, or is of another run")
+    numbers: dict[str, Any] = dict(load_file(arrays))
     return Decomposition(
         **{name: facts[name] for name in FACTS},
         emotions=tuple(facts["emotions"]),
@@ -104,7 +105,7 @@ def load_decomposition(path: str | Path) -> Decomposition:
         ranks=pd.read_parquet(table),
         summary=_frame(facts["summary"]),
         curves=_frame(facts["curves"]),
-        **load_file(arrays),
+        **{name: numbers[name] for name in ARRAYS},
         provenance=facts["provenance"],
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,7 +40,7 @@ class Contrast:
     along: torch.Tensor
     identity_error: np.ndarray
 
-    @property
+    @cached_property
     def squared(self) -> torch.Tensor:
         """``|P v|^2``, shape (E,)."""
         return self.vectors.square().sum(1)
@@ -48,7 +49,7 @@ class Contrast:
         """``Delta_j <P d_j, P v> / |P v|^2`` of an emotion, shape (d_sae,): with its `error_share` they sum to 1."""
         return self.delta[e] * self.along[e] / self.squared[e]
 
-    @property
+    @cached_property
     def error_share(self) -> np.ndarray:
         """``<P Delta_e, P v> / |P v|^2``, shape (E,)."""
         return ((self.error * self.vectors).sum(1) / self.squared).cpu().numpy().astype(float)

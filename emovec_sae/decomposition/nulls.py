@@ -87,11 +87,12 @@ def permuted_curve(
     rng = np.random.default_rng(seed + 1)
     curves: list[Curve] = []
     for _ in range(nulls):
-        picked = [rng.choice(there[g]) * n_groups + g for g in range(n_groups)]
-        delta, v, error = (
-            np.mean([table[c] / counts[c] for c in picked], axis=0, dtype=np.float64)[None] - mean
-            for table, mean in zip((cells.latents, cells.residual, cells.error), grand, strict=True)
-        )
+        picked = np.array([rng.choice(there[g]) * n_groups + g for g in range(n_groups) if len(there[g])])
+        means = [
+            (table[picked] / counts[picked, None]).mean(0, dtype=np.float64)[None]
+            for table in (cells.latents, cells.residual, cells.error)
+        ]
+        delta, v, error = (own - mean for own, mean in zip(means, grand, strict=True))
         pseudo = contrast_of(delta, v, error, coder=coder, removed=removed)
         curves.append(best_latents(pseudo.delta, pseudo.along, pseudo.vectors, coder, removed, at)[1])
     return joined(curves) if curves else no_curve(at)

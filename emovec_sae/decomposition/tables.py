@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ def composition_frame(
     found: Decomposition, emotions: Sequence[str], *, k: int | None, labels: Mapping[int, str] | None
 ) -> pd.DataFrame:
     """Rows of the composition chart; the shares of an emotion sum to 1."""
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for emotion in emotions:
         about = found.summary.iloc[found.row(emotion)]
         own = found.ranks[found.ranks["emotion"] == emotion].sort_values("rank")

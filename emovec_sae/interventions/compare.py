@@ -108,7 +108,7 @@ class Comparison:
         means = self.frame(seed=seed).query("level == @level and arm == 'raw'")
         return bootstrap_mean(means["effect"].to_numpy(), seed=seed)
 
-    def plot(self, emotions: Sequence[str] | None = None) -> alt.Chart:
+    def plot(self, emotions: Sequence[str] | None = None) -> alt.TopLevelMixin:
         """Dose curves of the arms, a panel an emotion."""
         from emovec_sae.charts import draw
 

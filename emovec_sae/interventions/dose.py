@@ -10,7 +10,7 @@ from emovec_sae.errors import ConfigError
 from emovec_sae.interventions.edits import Shift
 from emovec_sae.scoring.damage import KLProbe
 
-_MOST = 14
+_MOST = 18
 _FARTHEST = 64.0
 
 
@@ -90,15 +90,24 @@ def calibrate(edit: Shift, probe: KLProbe, *, level: float, start: float, tolera
 
 
 def _next(tried: dict[float, float], level: float) -> float:
-    """Next coefficient: between the two that bracket the level on the log-log line, or outward with slope 2."""
+    """Next coefficient: between the two that bracket the level on the log-log line, or outward along its slope."""
     under = max((one for one in tried if tried[one] < level), default=None)
     over = min((one for one in tried if tried[one] >= level and (under is None or one > under)), default=None)
     if under is None or over is None:
-        near = over if under is None else under
-        if near is None:
-            return math.inf
-        return near * min(max(math.sqrt(level / tried[near]), 0.1), 4.0)
+        return _outward(tried, level)
+    if len(tried) % 3 == 0:  # a steep or a flat end holds the line's other end in place: halve now and then
+        return math.sqrt(under * over)
     slope = math.log(over / under) / math.log(tried[over] / tried[under])
     guess = under * math.exp(slope * math.log(level / tried[under]))
     inside = 0.05 * (over - under)
     return min(max(guess, under + inside), over - inside)
+
+
+def _outward(tried: dict[float, float], level: float) -> float:
+    """A step down from the smallest coefficient or up from the largest: slope 2, then the slope that was seen."""
+    nearest = sorted(tried, reverse=tried[max(tried)] < level)
+    near, slope = nearest[0], 2.0
+    if len(nearest) > 1:
+        seen = math.log(tried[nearest[1]] / tried[near]) / math.log(nearest[1] / near)
+        slope = min(max(seen, 0.1), 8.0)
+    return near * min(max((level / tried[near]) ** (1 / slope), 0.1), 4.0)

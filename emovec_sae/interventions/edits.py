@@ -209,6 +209,14 @@ class ByRow:
     site: Site
     positions: str = "all"
 
+    def __post_init__(self) -> None:
+        for edit in self.edits:
+            if edit is not None and (edit.site, edit.positions) != (self.site, self.positions):
+                raise ConfigError(
+                    f"the edits of one batch act at one place: this is {self.site} at '{self.positions}', "
+                    f"one of them is {edit.site} at '{edit.positions}'"
+                )
+
     def __call__(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Return the states, each row edited by its own edit."""
         import torch

@@ -115,10 +115,10 @@ class Patching:
 
     def best(self, *, seed: int = 0) -> dict[str, Any]:
         """The (site, part) of the map with the largest recovered fraction: a maximum, so it flatters; see the map."""
-        found: dict[str, Any] = self.map(seed=seed).sort_values("recovered", ascending=False).iloc[0].to_dict()
-        return found
+        row = self.map(seed=seed).sort_values("recovered", ascending=False).iloc[0]
+        return {str(name): value for name, value in row.items()}
 
-    def plot(self) -> alt.Chart:
+    def plot(self) -> alt.TopLevelMixin:
         """The map as a heat map."""
         from emovec_sae.charts import draw
 

@@ -71,7 +71,7 @@ def _convert(path: Path, target: Path, digest: str) -> None:
 def _write(path: Path, folder: Path) -> None:
     import torch
     from safetensors.torch import save_file
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, GgufConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     tokenizer = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
     model = AutoModelForCausalLM.from_pretrained(
@@ -91,8 +91,7 @@ def _write(path: Path, folder: Path) -> None:
     config.dtype = torch.float32
     config.architectures = [type(model).__name__]
     (folder / "config.json").write_text(config.to_json_string(use_diff=False) + "\n", encoding="utf-8")
-    if isinstance(model.generation_config, GenerationConfig):
-        model.generation_config.save_pretrained(str(folder))
+    model.generation_config.save_pretrained(str(folder))
 
 
 def _first_line(error: BaseException) -> str:

@@ -111,7 +111,8 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported()
     elif device.type == "cpu":
-        native = bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+        found = torch.cpu.get_capabilities()
+        native = bool(found.get("avx512_bf16") or found.get("amx_bf16"))
     else:
         native = False
     return torch.bfloat16 if native else torch.float32
@@ -144,7 +145,8 @@ def _read(folder: str, name: str, dtype: torch.dtype, device: torch.device) -> t
         with _quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, **options)
             module = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **options)
-        return module.to(device), tokenizer
+        loaded: Any = module
+        return loaded.to(device), tokenizer
     except (OSError, ValueError, KeyError, ImportError) as error:
         if here:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]

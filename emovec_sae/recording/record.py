@@ -129,7 +129,7 @@ def _shard(
     parts: dict[Site, dict[str, list[np.ndarray]]] = {
         site: {one: [] for one in pools} for site, pools in wanted.items()
     }
-    norms = dict.fromkeys(wanted, (0.0, 0))
+    norms: dict[Site, tuple[float, int]] = dict.fromkeys(wanted, (0.0, 0))
     for rows in plan.shards[index]:
         batch = pad([ids[row] for row in rows], pad_id=model.tokens.pad_id, device=model.device)
         counted = torch.zeros_like(batch.mask)

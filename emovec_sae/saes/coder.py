@@ -161,13 +161,11 @@ class SparseCoder:
         found: list[tuple[torch.Tensor, torch.Tensor]] = []
         for part in x.split(self.rows_at_once()):
             latents = self.encode(part)
-            width = int((latents != 0).sum(1).max())
+            width = int((latents != 0).sum(1).max()) if len(part) else 0
             indices = latents.abs().topk(width, dim=1).indices
             values = latents.gather(1, indices)
             found.append((values, torch.where(values != 0, indices, 0)))
-        widest = max((values.shape[1] for values, _ in found), default=0)
-        if not found:
-            return x.new_zeros(0, 0), torch.zeros(0, 0, dtype=torch.long, device=x.device)
+        widest = max(values.shape[1] for values, _ in found)
         padded = [[torch.nn.functional.pad(part, (0, widest - part.shape[1])) for part in pair] for pair in found]
         return torch.cat([pair[0] for pair in padded]), torch.cat([pair[1] for pair in padded])
 

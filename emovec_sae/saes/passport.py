@@ -230,7 +230,7 @@ class _Sums:
 
 def _measure(coder: SparseCoder, source: SiteActivations) -> _Sums:
     n, d = len(source.activations.frame), coder.d_in
-    sums = _Sums(*(np.zeros(n) for _ in range(4)), np.zeros((n, d)), np.zeros(coder.d_sae))
+    sums = _Sums(np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros((n, d)), np.zeros(coder.d_sae))
     limit: float | None = coder.facts.get("training", {}).get("sink_limit")
     for chunk in source.tokens():
         limit = sink_limit(chunk.values) if limit is None else limit

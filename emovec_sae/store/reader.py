@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from emovec_sae.errors import StoreError, suggest
-from emovec_sae.provenance import read_json
 from emovec_sae.sites import Site
-from emovec_sae.store.layout import CORPUS, FORMAT, MANIFEST, UNFINISHED, VERSION
+from emovec_sae.store.layout import CORPUS, MANIFEST, UNFINISHED
+from emovec_sae.store.manifest import read_manifest
 from emovec_sae.store.shard import open_shard
 from emovec_sae.store.stream import TokenChunk, shuffled, token_chunks
 
@@ -112,9 +112,13 @@ class Activations:
         -------
         Activations
             A view with its rows numbered anew; the data stay where they are.
+
+        Raises
+        ------
+        StoreError
+            If a boolean is missing or superfluous, a row does not exist, or one is named twice.
         """
-        picked = np.asarray(rows)
-        picked = np.flatnonzero(picked) if picked.dtype == bool else picked.astype(np.int64)
+        picked = _picked(rows, len(self))
         return Activations(self.path, self.manifest, self.frame.iloc[picked].reset_index(drop=True), self.rows[picked])
 
     def has_tokens(self, site: str | Site) -> bool:
@@ -228,6 +232,21 @@ class SiteActivations:
         return self.activations.count_tokens(self.site)
 
 
+def _picked(rows: np.ndarray | Sequence[int] | Sequence[bool] | pd.Series, count: int) -> np.ndarray:
+    """Row numbers, each once: a view has one place for a recorded text."""
+    if pd.api.types.is_bool_dtype(rows) or (len(rows) and all(isinstance(one, bool | np.bool_) for one in rows)):
+        if len(rows) != count:
+            raise StoreError(f"a mask of {len(rows)} booleans was given for {count} texts; give one a text")
+        return np.flatnonzero(np.asarray(rows, dtype=bool))
+    picked = np.asarray(rows, dtype=np.int64)
+    if len(picked) and (picked.min() < -count or picked.max() >= count):
+        raise StoreError(f"row {int(picked[np.argmax(np.abs(picked))])} does not exist: there are {count} texts")
+    picked = picked % max(count, 1)
+    if len(np.unique(picked)) != len(picked):
+        raise StoreError("a row is named twice; a view shows each text once (repeat the rows of pooled values instead)")
+    return picked
+
+
 def open_activations(path: str | Path) -> Activations:
     """Open a finished store.
 
@@ -246,15 +265,8 @@ def open_activations(path: str | Path) -> Activations:
         if (folder / UNFINISHED).is_file():
             raise StoreError(f"the recording in {folder} has not finished; run the same record command again to go on")
         raise StoreError(f"there are no activations at {folder}: no {MANIFEST}; make them with: emovec record")
-    try:
-        manifest = read_json(folder / MANIFEST)
-        kind, version = manifest["encoding-type"], manifest["encoding-version"]
-        shards = manifest["shards"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{folder / MANIFEST} is no manifest of activations: {error}") from error
-    if kind != FORMAT or version != VERSION:
-        raise StoreError(f"{folder} is '{kind}' version {version}; this package reads '{FORMAT}' version {VERSION}")
-    for shard in shards:
+    manifest = read_manifest(folder / MANIFEST)
+    for shard in manifest["shards"]:
         file = folder / shard["file"]
         if file.parent != folder or not file.is_file():
             raise StoreError(f"shard {shard['file']} of {folder} is missing; run: emovec verify {folder} --repair")
@@ -263,5 +275,15 @@ def open_activations(path: str | Path) -> Activations:
                 f"shard {file} has {file.stat().st_size} bytes, its manifest says {shard['bytes']}: cut short or "
                 f"changed; run: emovec verify {folder} --repair"
             )
-    frame = pd.read_parquet(folder / CORPUS)
+    frame = _read_corpus(folder / CORPUS, int(manifest["settings"]["corpus"]["n_texts"]))
     return Activations(folder, manifest, frame, np.arange(len(frame)))
+
+
+def _read_corpus(path: Path, n_texts: int) -> pd.DataFrame:
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # a damaged file is an ArrowInvalid, which is a ValueError
+        raise StoreError(f"{path} is missing or damaged; remove {path.parent} and record again") from error
+    if len(frame) != n_texts:
+        raise StoreError(f"{path} has {len(frame)} texts, {n_texts} were recorded; remove {path.parent}, record again")
+    return frame

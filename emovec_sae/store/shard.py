@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,8 +45,17 @@ class Shard:
     norms: Mapping[str, tuple[float, int]] = field(default_factory=dict)
 
 
-def write_shard(path: Path, shard: Shard) -> None:
+def write_shard(path: Path, shard: Shard, *, recording: str) -> None:
     """Write a shard atomically, compressed with bitshuffle and lz4.
+
+    Parameters
+    ----------
+    path
+        The file.
+    shard
+        What goes into it.
+    recording
+        Digest of the recording's settings: a shard of another recording is never taken for one of this.
 
     Raises
     ------
@@ -62,6 +71,7 @@ def write_shard(path: Path, shard: Shard) -> None:
             part.unlink()
             with h5py.File(part, "w") as file:
                 mark(file, SHARD)
+                file.attrs["recording"] = recording
                 _put(file, "texts", {"row": shard.rows, "n_tokens": shard.n_tokens}, {})
                 tokens = {
                     "start": shard.start,
@@ -89,7 +99,7 @@ def _put(file: Any, name: str, arrays: Mapping[str, np.ndarray], options: Any) -
 
 
 @contextmanager
-def open_shard(path: Path) -> Iterator[ShardReader]:
+def open_shard(path: Path) -> Generator[ShardReader]:
     """Open a shard for reading.
 
     Raises
@@ -98,7 +108,7 @@ def open_shard(path: Path) -> Iterator[ShardReader]:
         If the file is missing, cut short, damaged, or no shard of this version.
     """
     import h5py
-    import hdf5plugin  # noqa: F401  registers the filters
+    import hdf5plugin  # noqa: F401  # pyright: ignore[reportUnusedImport]  registers the filters
 
     try:
         file = h5py.File(path, "r")
@@ -134,6 +144,11 @@ class ShardReader:
             raise StoreError(
                 f"cannot read node '{node}' of {self.path}: damaged; run: emovec verify {self.path.parent} --repair"
             ) from error
+
+    @property
+    def recording(self) -> str:
+        """Digest of the settings of the recording that the shard belongs to."""
+        return str(self.file.attrs.get("recording", ""))
 
     def norm(self, site: str) -> tuple[float, int]:
         """Sum of the L2 norms at a site, and the number of tokens in it."""

@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from emovec_sae.errors import StoreError
-from emovec_sae.provenance import file_digest, read_json, write_json
+from emovec_sae.provenance import file_digest, write_json
 from emovec_sae.store.layout import CORPUS, FORMAT, MANIFEST, UNFINISHED, VERSION
+from emovec_sae.store.manifest import read_manifest
 from emovec_sae.store.shard import open_shard
 
 
@@ -62,9 +63,7 @@ def verify(path: str | Path, *, repair: bool = False) -> Verification:
     folder = Path(path)
     if not (folder / MANIFEST).is_file():
         raise StoreError(f"there is no {MANIFEST} in {folder}; record again to finish or make it")
-    manifest = read_json(folder / MANIFEST)
-    if manifest.get("encoding-type") != FORMAT or manifest.get("encoding-version") != VERSION:
-        raise StoreError(f"{folder} is no store of version {VERSION}")
+    manifest = read_manifest(folder / MANIFEST)
     if not (folder / CORPUS).is_file() or file_digest(folder / CORPUS) != manifest["corpus_sha256"]:
         raise StoreError(f"{folder / CORPUS} is missing or changed; remove {folder} and record again")
     broken: dict[str, str] = {}

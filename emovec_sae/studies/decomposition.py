@@ -53,10 +53,10 @@ def _words(context: Context, latents: list[int]) -> dict[int, list[str]]:
     rows = context.coder.directions[latents]
     frame = decoder_tokens(rows, context.model.unembedding(), context.model.token_strings, top=8, ids=latents)
     up = frame[frame["side"] == "up"].sort_values(["latent", "rank"])
-    return {
-        int(latent): [str(token).strip() or repr(token) for token in some]
-        for latent, some in up.groupby("latent")["token"]
-    }
+    found: dict[int, list[str]] = {}
+    for latent, token in zip(up["latent"].tolist(), up["token"].tolist(), strict=True):
+        found.setdefault(latent, []).append(token.strip() or repr(token))
+    return found
 
 
 def _cards(context: Context, found: Any, words: dict[int, list[str]]) -> list[dict[str, Any]]:

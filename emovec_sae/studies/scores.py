@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from emovec_sae.provenance import read_json
+from emovec_sae.provenance import plain, read_json
 from emovec_sae.stats.bootstrap import Interval, bootstrap_mean
 from emovec_sae.studies.context import Context
 from emovec_sae.studies.tables import read_table
@@ -49,12 +49,8 @@ def _row(group: str, name: str, value: Interval | Mapping[str, Any] | float, not
     if isinstance(value, Interval):
         value = value.as_dict()
     found = value if isinstance(value, Mapping) else {"value": float(value)}
-    return {
-        "group": group,
-        "name": name,
-        **{key: found.get(key) for key in ("value", "low", "high", "n")},
-        "note": note,
-    }
+    numbers = plain({key: found.get(key) for key in ("value", "low", "high", "n")})
+    return {"group": group, "name": name, **numbers, "note": note}
 
 
 def _directions(context: Context) -> list[dict[str, Any]]:
@@ -79,6 +75,8 @@ def _geometry(context: Context) -> list[dict[str, Any]]:
         note = f"{one['folds']}-fold cross-validated ridge from the unit vectors, against norms.csv"
         rows.append(_row("geometry", f"{one['rating']} read out, r", {**one, "value": one["r"]}, note))
     for one in found["correlations"]:
+        if one["r"] is None:  # too few rated emotions
+            continue
         name = f"{one['component']} with {one['rating']}, r"
         rows.append(_row("geometry", name, {**one, "value": one["r"]}, f"Pearson; permutation p {one['p']:.3g}"))
     return rows
@@ -102,7 +100,7 @@ def _decomposition(context: Context) -> list[dict[str, Any]]:
     error = bootstrap_mean(table["error_share"].to_numpy(), seed=seed)
     worst = float(table["identity_error"].max())
     first = contrast.frame().query("emotion == @shown").sort_values("rank").iloc[0]
-    largest = {"value": first["share"], "low": first["low"], "high": first["high"], "n": int(table["n_groups"].iloc[0])}
+    largest = {"value": first["share"], "low": first["low"], "high": first["high"], "n": len(context.corpus.groups)}
     rows = [
         _row(group, "error share of |v|^2", error, "contrast; mean and interval over emotions"),
         _row(group, "identity error, relative", worst, f"largest over {len(table)} emotions, float32"),
@@ -140,7 +138,7 @@ def _patching(context: Context) -> list[dict[str, Any]]:
     best = frame.sort_values("recovered", ascending=False).iloc[0]
     largest = {"value": best["recovered"], "low": best["low"], "high": best["high"], "n": int(best["n"])}
     rows = [_row("patching", "largest recovered fraction", largest, f"{best['where']} at {best['site']}: a maximum")]
-    by_part = frame.pivot_table(index="layer", columns="where", values="recovered")
+    by_part = frame.set_index(["layer", "where"])["recovered"].unstack()  # pivot_table would drop a column of NaN
     later = by_part.index[by_part["last token"] > by_part["changed word"]]
     if len(later):
         note = "the first block at which the last token recovers more than the changed word"

@@ -19,6 +19,8 @@ def write_verdict(rows: list[dict[str, Any]], study: Study, *, site: str) -> lis
 
 def _told(row: Mapping[str, Any]) -> str:
     """A number with its interval and n."""
+    if row["value"] is None:
+        return "not determined"
     if row["low"] is None:
         return f"{row['value']:.2f}"
     n = f", n = {row['n']}" if row["n"] else ""

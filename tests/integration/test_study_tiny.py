@@ -1,0 +1,105 @@
+"""Every stage of a study through the command line, on a tiny model: the files, the cache, an interruption."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from tiny_study import write_tiny_study
+
+from emovec_sae.cli.main import main
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A study file and its finished run."""
+    study = write_tiny_study(tmp_path_factory.mktemp("tiny"))
+    out = study.parent / "run"
+    assert main(["run", str(study), "--out", str(out)]) == 0
+    return study, out
+
+
+def test_a_run_leaves_what_a_reader_needs(finished: tuple[Path, Path]) -> None:
+    _, out = finished
+    results = json.loads((out / "results.json").read_text())
+    groups = {row["group"] for row in results["scores"]}
+    assert groups == {"directions", "SAE", "decomposition", "steering", "patching"}  # 4 emotions: no correlations
+    assert len(results["verdict"]) == 4
+    assert (out / "report.html").stat().st_size > 10_000
+    for name in (
+        "vector_map",
+        "similarity",
+        "site_sweep",
+        "composition",
+        "latents_by_emotion",
+        "dose_curves",
+        "patching",
+    ):
+        for kind in ("svg", "png", "pdf", "csv", "parquet"):
+            assert (out / "figures" / f"{name}.{kind}").stat().st_size > 0
+
+
+def test_shares_of_an_emotion_sum_to_one(finished: tuple[Path, Path]) -> None:
+    _, out = finished
+    frame = pd.read_parquet(out / "tables" / "composition.parquet")
+    assert frame["share"].sum() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_a_second_run_does_nothing_again(finished: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    study, out = finished
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
+    assert main(["run", str(study), "--out", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert set(told["cached"]) == set(told["stages"])
+    assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
+
+
+def test_a_changed_setting_repeats_only_what_hangs_on_it(
+    finished: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, out = finished
+    changed = study.with_name("changed.yaml")
+    changed.write_text(study.read_text().replace("passages: 2", "passages: 1"))
+    assert main(["run", str(changed), "--out", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert set(told["cached"]) == {"record", "directions", "sae", "patching"}
+    assert main(["run", str(study), "--out", str(out), "--json"]) == 0
+
+
+def test_compare_answers_with_arms_and_intervals(
+    finished: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, out = finished
+    assert main(["compare", str(study), "--out", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert set(told["arms"]) == {"k=1", "k=2", "random"}
+    assert {"value", "low", "high", "n"} == set(told["arms"]["k=1"])
+    assert "k90" in told
+
+
+def test_figures_and_report_are_made_again_from_the_run(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    _, out = finished
+    assert main(["figures", str(out), "--out", str(tmp_path / "figures")]) == 0
+    assert (tmp_path / "figures" / "patching.svg").read_bytes() == (out / "figures" / "patching.svg").read_bytes()
+    assert main(["report", str(out), "--out", str(tmp_path / "page.html")]) == 0
+
+
+def test_an_interrupted_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import emovec_sae.studies.run as module
+
+    study = write_tiny_study(tmp_path)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "sae_stage", stop)
+        assert main(["run", str(study), "--out", str(tmp_path / "run")]) == 130
+    assert not (tmp_path / "run" / "results.json").exists()
+    assert main(["run", str(study), "--out", str(tmp_path / "run"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert told["cached"] == ["record", "directions"]

@@ -83,7 +83,7 @@ def tiny_model(architecture: str = "llama", *, seed: int = 0, dtype: str = "floa
         torch.manual_seed(seed)
         module = transformers.AutoModelForCausalLM.from_config(getattr(transformers, name)(**options))
     for part in module.modules():  # the default spread of 0.02 makes a tiny model nearly linear
-        if isinstance(part, torch.nn.Linear | torch.nn.Embedding):
+        if isinstance(part, torch.nn.Linear | torch.nn.Embedding | transformers.pytorch_utils.Conv1D):
             part.weight.data *= 5
     return wrap(module.to(getattr(torch, dtype)), tiny_tokenizer(), name=f"tiny-{architecture}")
 

@@ -109,6 +109,7 @@ def plant(*, seed=0, emotions=3, groups=4, repeats=1, d=24, d_sae=16, tokens=9, 
                 f[:, 8 + e] = 0
                 f[:, 6 + g % 2] += 2.0
                 f[:, 15] += 3.0
+                f[f < 0.02] = 0
                 texts.append(f @ directions + bias + noise * rng.standard_normal((t, d)))
                 latents.append(f)
                 rows.append({"id": f"e{e}.g{g}.{r}", "emotion": f"e{e}", "group": f"g{g}", "n_tokens": t})
@@ -117,19 +118,21 @@ def plant(*, seed=0, emotions=3, groups=4, repeats=1, d=24, d_sae=16, tokens=9, 
 
 
 def planted_coder(planted, *, site=SITE, **options):
-    """A standard SAE with non-unit decoder rows whose latents on unit rows are the planted ones."""
+    """A JumpReLU SAE with non-unit decoder rows whose latents on unit rows are the planted ones."""
     import torch
-    from sae_lens import StandardSAE, StandardSAEConfig
+    from sae_lens import JumpReLUSAE, JumpReLUSAEConfig
     from sae_lens.saes.sae import SAEMetadata
 
     from emovec_sae.saes.coder import SparseCoder
 
     d_sae, d = planted.directions.shape
     metadata = SAEMetadata(hook_name=site.hook_name, model_name="planted")
-    sae = StandardSAE(StandardSAEConfig(d_in=d, d_sae=d_sae, metadata=metadata))
+    sae = JumpReLUSAE(JumpReLUSAEConfig(d_in=d, d_sae=d_sae, metadata=metadata))
     rows, scale = torch.tensor(planted.directions).float(), torch.tensor(planted.scale).float()
     sae.W_dec.data = rows * scale[:, None]
     sae.W_enc.data = (rows / scale[:, None]).T.contiguous()
     sae.b_enc.data = torch.zeros(d_sae)
+    # Above the rounding of float32, below the smallest planted latent.
+    sae.threshold.data = 1e-3 / scale
     sae.b_dec.data = torch.tensor(planted.bias).float()
     return SparseCoder(sae, name="planted", **options)

@@ -25,11 +25,10 @@ def write_tiny_study(folder: Path) -> Path:
 
     tiny_folder(folder / "model")
     pairs = [
-        {"id": "a", "family": "f", "source": "He was sad and", "target": "He was mad and", "source_answer": "x", "target_answer": "y"},
-        {"id": "b", "family": "f", "source": "The red one is", "target": "The bed one is", "source_answer": "p", "target_answer": "q"},
-    ]  # fmt: skip
-    (folder / "pairs.jsonl").write_text(
-        "\n".join(json.dumps({**one, "source_emotion": "sad", "target_emotion": "angry"}) for one in pairs)
-    )
+        {"id": "a", "source": "He was sad and", "target": "He was mad and", "source_answer": "x", "target_answer": "y"},
+        {"id": "b", "source": "The red one is", "target": "The bed one is", "source_answer": "p", "target_answer": "q"},
+    ]
+    labels = {"family": "f", "source_emotion": "sad", "target_emotion": "angry"}
+    (folder / "pairs.jsonl").write_text("\n".join(json.dumps({**one, **labels}) for one in pairs))
     (folder / "study.yaml").write_text(STUDY)
     return folder / "study.yaml"

@@ -13,7 +13,7 @@ from emovec_sae.sites import Site
 COLUMNS = ("site", "layer", "recovered", "low", "high", "n")
 """One row a cell, and besides these either `where` (a span) or `position` (from the end: -1 is the last token)."""
 
-SPANS = ("before", "changed word", "between", "last")
+SPANS = ("before", "changed word", "just after", "between", "last token", "last")
 """Order of the known spans, first in the text on top."""
 
 _REACH = 1.0

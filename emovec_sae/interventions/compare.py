@@ -85,6 +85,27 @@ class Comparison:
             rows.append({"arm": arm, "value": ratio.value, "low": ratio.low, "high": ratio.high, "n": len(both)})
         return pd.DataFrame(rows, columns=["arm", "value", "low", "high", "n"])
 
+    def ratios_by_emotion(self, level: float, *, seed: int = 0) -> pd.DataFrame:
+        """Effect of each arm over that of the raw vector within an emotion, prompts resampled.
+
+        Returns
+        -------
+        pandas.DataFrame
+            emotion, arm, value, low, high, n (prompts); NaN where the interval of the raw effect holds 0: such an
+            emotion has no ratio.
+        """
+        by_prompt = self.own().query("level == @level").groupby(["emotion", "arm", "prompt"])["effect"].mean()
+        rows = []
+        for emotion, some in by_prompt.groupby(level="emotion"):
+            wide = some.droplevel("emotion").unstack("arm")
+            for arm in [one for one in wide.columns if one != "raw"]:
+                ratio = bootstrap_ratio(wide[arm].to_numpy(), wide["raw"].to_numpy(), seed=seed)
+                rows.append(
+                    {"emotion": emotion, "arm": arm, "value": ratio.value, "low": ratio.low, "high": ratio.high}
+                )
+                rows[-1]["n"] = len(wide)
+        return pd.DataFrame(rows, columns=["emotion", "arm", "value", "low", "high", "n"])
+
     def above_random(self, level: float) -> tuple[int, int]:
         """Emotions whose raw vector raises its own words more than the random directions do on average, and all."""
         means = self.frame().query("level == @level").pivot_table(index="emotion", columns="arm", values="effect")
@@ -159,11 +180,13 @@ def compare(
     names = list(lexicon)
     base = log_odds(scorer.log_probs(), scorer.tree.words, dict(lexicon))
     effects, doses = [], []
+    starts: dict[float, float] = {}
     for arm, steps in zip(arms, asked, strict=True):
-        start = 0.1 * residual_norm
         for level in steps:
-            dose = calibrate(arm.edit, probe, level=level, start=start)
-            start = dose.coefficient
+            # arms need much the same coefficient for a level, so the last one's is the best first guess
+            dose = calibrate(arm.edit, probe, level=level, start=starts.get(level, 0.1 * residual_norm))
+            if dose.reached:
+                starts[level] = dose.coefficient
             facts = {"arm": arm.name, "emotion": arm.emotion, "draw": arm.draw, "level": level, "kl": dose.kl}
             facts |= {"coefficient": dose.coefficient, "reached": dose.reached}
             strength = dose.coefficient / residual_norm

@@ -111,8 +111,11 @@ class Model:
             Shape (..., vocabulary), float32.
         """
         logits = self._output()(hidden).float()
-        logits = logits * float(getattr(self.config, "logit_scale", None) or 1.0)
-        logits = logits / float(getattr(self.config, "logits_scaling", None) or 1.0)
+        # a pass over the vocabulary costs as much as the head itself: scale only where a model does
+        for name, sign in (("logit_scale", 1), ("logits_scaling", -1)):
+            scale = getattr(self.config, name, None)
+            if scale is not None and scale != 1:
+                logits = logits * float(scale) ** sign
         cap = getattr(self.config, "final_logit_softcapping", None)
         return logits if not cap else (logits / cap).tanh() * cap
 

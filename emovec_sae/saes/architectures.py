@@ -63,7 +63,7 @@ def training_config(
         # Unit rows from the start: with sae-lens's 0.1 a short run spends its steps on growing the weights.
         settings.update(k=k, decoder_init_norm=1.0)
     if architecture == "matching_pursuit":
-        settings.update(max_iterations=k)
+        settings.update(max_iterations=k, decoder_init_norm=1.0)
     if architecture == "matryoshka_batchtopk":
         settings.update(matryoshka_widths=[max(1, d_sae // 8), max(2, d_sae // 2), d_sae])
     known = {field.name for field in fields(config_class)} - {"d_in", "d_sae", "device", "metadata", "dtype"}

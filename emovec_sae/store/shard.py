@@ -80,6 +80,7 @@ def write_shard(path: Path, shard: Shard, *, recording: str) -> None:
                     "pooled": shard.pooled,
                 }
                 _put(file, "tokens", tokens, {})
+                mark(file.create_group("sites"), "group")
                 for site, pools in shard.values.items():
                     group = _put(file, f"sites/{site}", pools, packed)
                     group.attrs["norm_sum"], group.attrs["norm_count"] = shard.norms[site]

@@ -51,11 +51,12 @@ def _words(context: Context, latents: list[int]) -> dict[int, list[str]]:
     from emovec_sae.decomposition.reading import decoder_tokens
 
     rows = context.coder.directions[latents]
-    frame = decoder_tokens(rows, context.model.unembedding(), context.model.token_strings, top=8, ids=latents)
+    frame = decoder_tokens(rows, context.model.unembedding(), context.model.token_strings, top=12, ids=latents)
     up = frame[frame["side"] == "up"].sort_values(["latent", "rank"])
     found: dict[int, list[str]] = {}
     for latent, token in zip(up["latent"].tolist(), up["token"].tolist(), strict=True):
-        found.setdefault(latent, []).append(token.strip() or repr(token))
+        if "\ufffd" not in token:  # a part of a character: nobody can read it
+            found.setdefault(latent, []).append(token.strip() or repr(token))
     return found
 
 
@@ -90,6 +91,6 @@ def _cards(context: Context, found: Any, words: dict[int, list[str]]) -> list[di
             }
             for passage in reading.of(latent)
         ]
-        card = {"latent": latent, "emotions": shares.to_dict("records"), "tokens_up": words.get(latent, [])}
+        card = {"latent": latent, "emotions": shares.to_dict("records"), "tokens_up": words.get(latent, [])[:8]}
         cards.append({**card, "firing_rate": rates[latent], "passages": passages})
     return cards

@@ -10,6 +10,12 @@ from emovec_sae.provenance import collect, read_json
 from emovec_sae.studies.stage import Progress, Run
 from emovec_sae.studies.tables import read_table
 
+INTERVALS = {
+    "site_sweep": "95 % intervals over topics",
+    "composition": "95 % intervals over topics",
+    "dose_curves": "95 % bootstrap over prompts",
+}
+"""What the intervals of a figure are, in its subtitle."""
 FIGURES = ("vector_map", "similarity", "site_sweep", "composition", "latents_by_emotion", "dose_curves", "patching")
 
 
@@ -34,10 +40,11 @@ def draw_figures(
     written: list[Path] = []
     for done, name in enumerate(FIGURES, start=1):
         frame = read_table(path, name)
+        options = {"interval": INTERVALS[name]} if name in INTERVALS else {}
         provenance = collect(figure=name, table=f"tables/{name}.parquet", **facts)
         folder = out or path / "figures"
         written += save_chart(
-            draw(name, frame), folder, name, table=frame, provenance=provenance, caption=caption(name, frame)
+            draw(name, frame, **options), folder, name, table=frame, provenance=provenance, caption=caption(name, frame)
         )
         if progress is not None:
             progress(done, len(FIGURES))

@@ -129,15 +129,25 @@ def _steering(context: Context) -> list[dict[str, Any]]:
     for arm, ratio in told["arms"].items():
         wrong = f"{told['wrong_way'][arm]:.0%} of (emotion, prompt) cells moved the wrong way"
         rows.append(_row(group, f"{arm}, effect relative to raw", ratio, f"ratio of means over emotions; {wrong}"))
+    latent = f"k={max(context.study.interventions.sizes)}"
+    by_emotion = _comparison(context).ratios_by_emotion(level, seed=context.study.seed)
+    for one in by_emotion[by_emotion["arm"] == latent].to_dict("records"):
+        rows.append(
+            _row(group, f"{latent} relative to raw, {one['emotion']}", one, "ratio of means, interval over prompts")
+        )
     rows.append(_row(group, "doses within 2 % of the level", told["reached"], "share of the calibrations"))
     return rows
 
 
 def _patching(context: Context) -> list[dict[str, Any]]:
     frame = read_table(context.path, "patching").sort_values("layer")
-    best = frame.sort_values("recovered", ascending=False).iloc[0]
-    largest = {"value": best["recovered"], "low": best["low"], "high": best["high"], "n": int(best["n"])}
-    rows = [_row("patching", "largest recovered fraction", largest, f"{best['where']} at {best['site']}: a maximum")]
+    here = frame[frame["site"] == str(context.site)]
+    rows = []
+    for one in here[here["where"].isin(["changed word", "last token"])].to_dict("records"):
+        found = {**one, "value": one["recovered"]}
+        rows.append(
+            _row("patching", f"recovered at {context.site}, {one['where']}", found, "whole residual, over pairs")
+        )
     by_part = frame.set_index(["layer", "where"])["recovered"].unstack()  # pivot_table would drop a column of NaN
     later = by_part.index[by_part["last token"] > by_part["changed word"]]
     if len(later):

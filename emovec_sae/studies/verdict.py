@@ -20,7 +20,7 @@ def write_verdict(rows: list[dict[str, Any]], study: Study, *, site: str) -> lis
 def _told(row: Mapping[str, Any]) -> str:
     """A number with its interval and n."""
     if row["value"] is None:
-        return "not determined"
+        return "not determined (the interval of the raw effect holds 0)"
     if row["low"] is None:
         return f"{row['value']:.2f}"
     n = f", n = {row['n']}" if row["n"] else ""
@@ -59,8 +59,10 @@ def _arms(scores: Mapping[str, Any], study: Study) -> str:
     told = ", ".join(f"k = {size}: {_told(row)}" for size, row in rows.items())
     low = rows[sizes[-1]]["low"]
     matches = low is not None and low >= MATCHES
+    name = f"k={sizes[-1]} relative to raw, "
+    single = [f"{key.split(name)[1]} {_told(row)}" for key, row in scores.items() if name in key]
     claim = "match it" if matches else f"are not shown to match it (that takes a lower bound of {MATCHES})"
     return (
         f"At equal KL, the effect of k latents relative to the raw vector's is, over {rows[sizes[-1]]['n']} emotions, "
-        f"{told}. So the {sizes[-1]} latents {claim}."
+        f"{told}. By emotion, k = {sizes[-1]}: {', '.join(single)}. So the {sizes[-1]} latents {claim}."
     )

@@ -1,4 +1,4 @@
-"""Our decode(encode(x)) against sae-lens's, for every architecture that it makes, with decoder rows that are not unit."""
+"""Our decode(encode(x)) against sae-lens's, for every architecture that it makes, decoder rows not unit."""
 
 from __future__ import annotations
 

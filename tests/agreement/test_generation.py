@@ -1,0 +1,236 @@
+"""Generation under edits against permanent forward hooks and against plain generation of the Hugging Face module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from emovec_sae.errors import ConfigError
+from emovec_sae.interventions.edits import Ablate, ByRow, Shift
+from emovec_sae.models.generate import generate, generate_ids
+from emovec_sae.models.model import Model
+from emovec_sae.models.seam import forward
+from emovec_sae.models.tokens import pad
+from emovec_sae.sites import Site
+from emovec_sae.testing import tiny_model
+
+FAMILIES = ["llama", "gemma3", "gpt2"]
+SITE = Site("resid_post", 1)
+LENGTH = 32
+PROMPTS = ["a river and a lamp", "paper"]
+
+
+@pytest.fixture(params=FAMILIES)
+def model(request: pytest.FixtureRequest, endless: Callable[[str], Model]) -> Model:
+    return endless(request.param)
+
+
+@pytest.fixture(scope="module")
+def endless() -> Callable[[str], Model]:
+    """Tiny models that never end a text: every generation has its full length."""
+    made: dict[str, Model] = {}
+
+    def make(architecture: str) -> Model:
+        if architecture not in made:
+            made[architecture] = lively(architecture)
+            made[architecture].module.generation_config.eos_token_id = None
+        return made[architecture]
+
+    return make
+
+
+def lively(architecture: str) -> Model:
+    """A tiny model with a head of its own: a random model with a tied one says the same token for ever."""
+    model = tiny_model(architecture, seed=1)
+    head = torch.randn(model.config.vocab_size, model.d_model, generator=torch.Generator().manual_seed(0))
+    model.module.lm_head.weight = torch.nn.Parameter(head, requires_grad=False)
+    return model
+
+
+def shift(model: Model, *, seed: int = 0, size: float = 2.0, positions: str = "all") -> Shift:
+    vector = np.random.default_rng(seed).standard_normal(model.d_model)
+    return Shift(vector, site=SITE, coefficient=size, positions=positions)
+
+
+@contextmanager
+def permanent(model: Model, change: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
+    """A plain hook on the block, for as long as the context lasts."""
+    path = {"GPT2LMHeadModel": "transformer.h.1"}.get(type(model.module).__name__, "model.layers.1")
+    handle = model.module.get_submodule(path).register_forward_hook(lambda *parts: change(parts[2]))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def plain(model: Model, prompt: list[int]) -> list[int]:
+    """Greedy continuation by hand: the whole text again for every token, no cache, no padding."""
+    ids = list(prompt)
+    with torch.no_grad():
+        for _ in range(LENGTH):
+            ids.append(int(model.module(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+    return ids[len(prompt) :]
+
+
+def run(model: Model, prompts: list[list[int]], *edits: Any, length: int = LENGTH) -> list[list[int]]:
+    return generate_ids(model, prompts, edits=edits, max_new_tokens=length).tolist()
+
+
+def test_steering_equals_a_permanent_hook(model: Model) -> None:
+    prompts, edit = model.tokens.encode(PROMPTS), shift(model)
+    added = torch.from_numpy(edit.unit * np.float32(edit.coefficient))
+    with permanent(model, lambda stream: stream + added):
+        right = [plain(model, prompt) for prompt in prompts]
+    got = run(model, prompts, edit)
+    assert got == right
+    assert all(len(row) == LENGTH for row in got)
+    assert got != run(model, prompts), "the edit did nothing"
+
+
+def test_ablation_equals_a_permanent_hook(model: Model) -> None:
+    prompts = model.tokens.encode(PROMPTS)
+    basis = np.linalg.qr(np.random.default_rng(1).standard_normal((model.d_model, 8)))[0].T.astype(np.float32)
+    away = torch.eye(model.d_model) - torch.from_numpy(basis.T @ basis)
+    with permanent(model, lambda stream: stream @ away):
+        right = [plain(model, prompt) for prompt in prompts]
+    assert run(model, prompts, Ablate(basis, SITE)) == right != run(model, prompts)
+
+
+def test_dose_zero_is_the_base_bit_for_bit(model: Model) -> None:
+    prompts = model.tokens.encode(PROMPTS)
+    assert run(model, prompts, shift(model, size=0.0)) == run(model, prompts)
+    batch = pad(prompts, pad_id=0)
+    base = forward(model, batch, final=True).final
+    got = forward(model, batch, edits=[shift(model, size=0.0)], final=True).final
+    torch.testing.assert_close(got, base, rtol=0, atol=0)
+    own = model.module(**batch.inputs()).logits
+    torch.testing.assert_close(model.head(got)[batch.mask], own[batch.mask], rtol=0, atol=0)
+
+
+def test_a_padded_batch_equals_single_runs(model: Model) -> None:
+    prompts = model.tokens.encode(["a", "a river and a lamp", "paper window", "letter table garden stone"])
+    edit = shift(model)
+    assert run(model, prompts, edit) == [run(model, [prompt], edit)[0] for prompt in prompts]
+    assert run(model, prompts) == [plain(model, prompt) for prompt in prompts]
+
+
+def test_each_row_may_have_its_own_edit(model: Model) -> None:
+    prompts = [model.tokens.encode(PROMPTS)[0]] * 3
+    one, other = shift(model), shift(model, seed=5)
+    got = run(model, prompts, ByRow((one, None, other), SITE))
+    right = [run(model, prompts[:1], one)[0], run(model, prompts[:1])[0], run(model, prompts[:1], other)[0]]
+    assert got == right
+    assert len({tuple(row) for row in got}) == 3
+    with pytest.raises(ConfigError, match="3 edits were given for a batch of 2 rows"):
+        run(model, prompts[:2], ByRow((one, None, other), SITE), length=2)
+
+
+def by_hand(model: Model, prompt: list[int], added: torch.Tensor, positions: str) -> list[int]:
+    """Greedy with the key-value cache, the edit at named tokens by a hook that counts its calls."""
+    calls = [0]
+
+    def change(stream: torch.Tensor) -> torch.Tensor:
+        step = calls[0]
+        calls[0] += 1
+        found = stream.clone()
+        if positions == "last":
+            found[:, -1] += added
+        elif positions == ("prompt" if step == 0 else "generated"):
+            found += added
+        return found
+
+    ids, cache, given = list(prompt), None, torch.tensor([prompt])
+    with torch.no_grad(), permanent(model, change):
+        for _ in range(LENGTH):
+            out = model.module(input_ids=given, past_key_values=cache, use_cache=True)
+            ids.append(int(out.logits[0, -1].argmax()))
+            cache, given = out.past_key_values, torch.tensor([[ids[-1]]])
+    return ids[len(prompt) :]
+
+
+@pytest.mark.parametrize("positions", ["prompt", "generated", "last"])
+def test_positions_confine_an_edit(model: Model, positions: str) -> None:
+    prompts, edit = model.tokens.encode(PROMPTS), shift(model, positions=positions)
+    added = torch.from_numpy(edit.unit * np.float32(edit.coefficient))
+    got = run(model, prompts, edit)
+    assert got == [by_hand(model, prompt, added, positions) for prompt in prompts]
+    others = [run(model, prompts, shift(model, positions=one)) for one in ("all", "prompt", "generated", "last")]
+    assert others.count(got) == 1, "another choice of positions gives the same text: the test could not tell"
+
+
+def test_several_edits_act_in_their_order_at_several_sites(model: Model) -> None:
+    prompts = model.tokens.encode(PROMPTS)
+    low = Shift(np.ones(model.d_model), site=Site("resid_post", 0), coefficient=4.0)
+    high = shift(model)
+    both = run(model, prompts, high, low)
+    assert both == run(model, prompts, low, high)
+    assert both not in (run(model, prompts, low), run(model, prompts, high))
+    twice = run(model, prompts, shift(model, size=1.0), shift(model, size=1.0))
+    assert twice == run(model, prompts, shift(model, size=2.0))
+
+
+class Failing:
+    """An edit that breaks at a later token."""
+
+    site = SITE
+    positions = "all"
+
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def __call__(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        self.left -= 1
+        if self.left < 0:
+            raise ZeroDivisionError("inside an edit")
+        return hidden + 100
+
+
+@pytest.mark.parametrize("step", [0, 3])
+def test_an_error_inside_an_edit_leaves_no_trace(model: Model, step: int) -> None:
+    prompts = model.tokens.encode(PROMPTS)
+    batch = pad(prompts, pad_id=0)
+    before, logits = run(model, prompts), model.module(**batch.inputs()).logits
+    hooks = [len(part._forward_hooks) + len(part._forward_pre_hooks) for part in model.module.modules()]
+    with pytest.raises(ZeroDivisionError, match="inside an edit"):
+        run(model, prompts, Failing(step))
+    if step == 0:
+        with pytest.raises(ZeroDivisionError, match="inside an edit"):
+            forward(model, batch, edits=[Failing(0)], final=True)
+    torch.testing.assert_close(model.module(**batch.inputs()).logits, logits, rtol=0, atol=0)
+    assert run(model, prompts) == before
+    assert run(model, prompts, shift(model, size=0.0)) == before
+    now = [len(part._forward_hooks) + len(part._forward_pre_hooks) for part in model.module.modules()]
+    assert now == hooks
+
+
+def test_sampling_is_decided_by_its_seed_and_leaves_the_global_one(model: Model) -> None:
+    torch.manual_seed(11)
+    state = torch.random.get_rng_state()
+    texts = [generate(model, "a river", temperature=1.0, max_new_tokens=20, seed=seed) for seed in (1, 1, 2)]
+    assert texts[0] == texts[1] != texts[2]
+    assert torch.equal(torch.random.get_rng_state(), state)
+    edited = [generate(model, "a river", edits=[shift(model, size=0.0)], temperature=1.0, max_new_tokens=20, seed=1)]
+    assert edited[0] == texts[0]
+
+
+def test_a_text_that_ends_early_is_padded(endless: Callable[[str], Model]) -> None:
+    model = endless("llama")
+    prompts = model.tokens.encode(PROMPTS)
+    free = run(model, prompts)
+    end = free[0][1]
+    cut = [row[: row.index(end) + 1] if end in row else row for row in free]
+    assert len(cut[0]) < len(cut[1])
+    made = lively("llama")
+    made.module.generation_config.eos_token_id = end
+    got = run(made, prompts, shift(made, size=0.0))
+    assert got == [row + [0] * (max(map(len, cut)) - len(row)) for row in cut]
+
+
+def test_no_new_token_is_refused(tiny: Callable[..., Model]) -> None:
+    with pytest.raises(ConfigError, match="at least 1 token"):
+        generate(tiny(), "a", max_new_tokens=0)

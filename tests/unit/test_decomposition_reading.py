@@ -1,0 +1,106 @@
+"""Reading latents: the passages where they peak, and the tokens that their rows raise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from emovec_sae.decomposition.reading import decoder_tokens, read_latents
+from emovec_sae.errors import ConfigError, MismatchError
+from emovec_sae.provenance import read_json
+from emovec_sae.sites import Site
+from tests.memory_store import SITE, plant, planted_coder
+
+
+def words(ids):
+    return [f" t{token}" for token in ids]
+
+
+@pytest.fixture
+def planted():
+    return plant(repeats=2)
+
+
+def test_passages_are_the_strongest_texts_by_a_plain_search(planted):
+    read = read_latents(
+        planted_coder(planted), planted.store[SITE], [3, 0, 3], detokenize=words, passages=4, window=100
+    )
+    assert read.latents == (0, 3)
+    for latent in read.latents:
+        peaks = np.array([text[:, latent].max() for text in planted.latents])
+        order = np.argsort(-peaks)[:4]
+        assert [p.id for p in read.of(latent)] == list(planted.store.frame["id"].iloc[order])
+        for passage, row in zip(read.of(latent), order, strict=True):
+            assert passage.peak == pytest.approx(peaks[row], rel=1e-4)
+            np.testing.assert_allclose(passage.activations, planted.latents[row][:, latent], atol=1e-4)
+            assert passage.tokens == tuple(words(np.arange(len(passage.activations)) % 7))
+            assert (passage.emotion, passage.group) == tuple(planted.store.frame.loc[row, ["emotion", "group"]])
+    rates = (np.concatenate(planted.latents) > 0).mean(0)[[0, 3]]
+    np.testing.assert_allclose(read.firing_rate, rates, atol=1e-12)
+    assert read.n_tokens == planted.store.count_tokens(SITE)
+
+
+def test_a_window_keeps_the_peak_in_view(planted):
+    read = read_latents(planted_coder(planted), planted.store[SITE], [5], detokenize=words, passages=50, window=2)
+    assert 1 <= len(read.passages) <= len(planted.store)
+    for passage in read.passages:
+        assert 3 <= len(passage.tokens) <= 5
+        assert max(passage.activations) == pytest.approx(passage.peak)
+
+
+def test_small_chunks_give_the_same(planted, monkeypatch):
+    coder = planted_coder(planted)
+    whole = read_latents(coder, planted.store[SITE], [1, 2], detokenize=words)
+    monkeypatch.setattr(type(coder), "rows_at_once", lambda self, budget=0: 3)
+    straight = type(planted.store).tokens
+    monkeypatch.setattr(type(planted.store), "tokens", lambda self, site, chunk=0: straight(self, site, chunk=15))
+    parts = read_latents(coder, planted.store[SITE], [1, 2], detokenize=words)
+    assert [p.id for p in parts.passages] == [p.id for p in whole.passages]
+
+
+def test_a_latent_that_never_fires_has_no_passage(planted):
+    for text, latents in zip(planted.store.texts, planted.latents, strict=True):
+        text -= np.outer(latents[:, 4], planted.directions[4]).astype(np.float32)
+    read = read_latents(planted_coder(planted), planted.store[SITE], [4, 1], detokenize=words)
+    assert read.of(4) == []
+    assert read.firing_rate[1] == 0
+    assert len(read.of(1)) == 8
+
+
+def test_frame_and_file_hold_the_same(planted, tmp_path):
+    read = read_latents(planted_coder(planted), planted.store[SITE], [0, 1], detokenize=words, passages=2)
+    table = read.frame()
+    assert list(table["rank"]) == [1, 2, 1, 2]
+    saved = read_json(read.save(tmp_path / "read.json"))
+    assert [entry["latent"] for entry in saved["latents"]] == [0, 1]
+    assert saved["latents"][1]["passages"][0]["id"] == table["id"][2]
+    pieces = saved["latents"][0]["passages"][0]["pieces"]
+    assert "".join(piece["token"] for piece in pieces) == table["passage"][0]
+
+
+@pytest.mark.parametrize("latents", [[], [-1], [16]])
+def test_latents_that_do_not_exist_are_refused(planted, latents):
+    with pytest.raises(ConfigError, match="some of 0 to 15"):
+        read_latents(planted_coder(planted), planted.store[SITE], latents, detokenize=words)
+
+
+def test_another_site_is_refused(planted):
+    with pytest.raises(MismatchError, match=r"reads resid_post\.1"):
+        read_latents(planted_coder(planted, site=Site("resid_post", 1)), planted.store[SITE], [0], detokenize=words)
+
+
+def test_decoder_tokens_are_the_ends_of_the_logits():
+    rng = np.random.default_rng(0)
+    rows, unembedding = rng.standard_normal((2, 6)), rng.standard_normal((30, 6)).astype(np.float32)
+    table = decoder_tokens(rows, unembedding, words, top=3, ids=[7, 9])
+    logits = rows @ unembedding.T
+    for place, latent in enumerate((7, 9)):
+        for side, order in (("up", np.argsort(-logits[place])), ("down", np.argsort(logits[place]))):
+            own = table[(table["latent"] == latent) & (table["side"] == side)]
+            assert list(own["token_id"]) == order[:3].tolist()
+            np.testing.assert_allclose(own["logit"], logits[place, order[:3]], rtol=1e-4)
+            assert list(own["token"]) == words(order[:3])
+    assert len(decoder_tokens(torch.ones(1, 6), torch.ones(2, 6, dtype=torch.bfloat16), words, top=9)) == 4
+    with pytest.raises(MismatchError, match="6 wide, the unembedding 5"):
+        decoder_tokens(rows, unembedding[:, :5], words)

@@ -1,0 +1,174 @@
+"""The result: its parts and sums, pursuit through the same face, its charts' tables, and its files."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from emovec_sae.charts.latents_by_emotion import latents_by_emotion
+from emovec_sae.decomposition.api import decompose
+from emovec_sae.decomposition.files import load_decomposition
+from emovec_sae.directions.fit import fit_directions
+from emovec_sae.errors import ConfigError, StoreError
+from tests.memory_store import SITE, plant, planted_coder
+
+
+@pytest.fixture(scope="module", params=["contrast", "omp"])
+def found(request):
+    planted = plant(noise=0.3, emotions=4, groups=5)
+    vectors = fit_directions(planted.store, site=str(SITE))
+    return decompose(vectors, planted_coder(planted), planted.store, method=request.param, k=6, nulls=12)
+
+
+def test_partial_sums_are_what_the_curve_says(found):
+    for emotion in found:
+        v = found.vectors[found.row(emotion)]
+        for size in (1, 4, 6):
+            part = found.vector(emotion, size)
+            row = found.curve.query("emotion == @emotion and k == @size").iloc[0]
+            assert row["cosine"] == pytest.approx(part @ v / np.linalg.norm(part) / np.linalg.norm(v), abs=1e-4)
+            assert row["r2"] == pytest.approx(1 - ((v - part) ** 2).sum() / (v @ v), abs=1e-4)
+            assert row["share"] == pytest.approx(part @ v / (v @ v), abs=1e-4)
+        own = found.ranks[found.ranks["emotion"] == emotion]
+        assert own["share"].sum() == pytest.approx(row["share"], abs=1e-4)
+        assert list(own["rank"]) == [1, 2, 3, 4, 5, 6]
+
+
+def test_coefficients_stand_on_unit_rows(found):
+    np.testing.assert_allclose(np.linalg.norm(found.rows, axis=1), 1, atol=1e-5)
+    latents, coefficients = found.latents("e1")
+    table = found.coefficients[1, np.searchsorted(found.index, latents)]
+    np.testing.assert_allclose(table, coefficients, rtol=1e-5)
+    np.testing.assert_allclose(found.decoder_rows(latents).T @ coefficients, found.vector("e1"), atol=1e-5)
+
+
+def test_what_is_not_there_is_named(found):
+    with pytest.raises(ConfigError, match="'e9' was not decomposed"):
+        found.latents("e9")
+    for k in (0, 7):
+        with pytest.raises(ConfigError, match="1 to 6 latents"):
+            found.latents("e0", k)
+    missing = sorted(set(range(17)) - set(found.index.tolist()))[0]
+    with pytest.raises(ConfigError, match="only the latents"):
+        found.decoder_rows([missing])
+
+
+def test_frames_have_the_promised_columns(found):
+    assert {
+        "emotion",
+        "rank",
+        "latent",
+        "coefficient",
+        "share",
+        "low",
+        "high",
+        "decoder_cosine",
+        "firing_rate",
+        "dense",
+    } <= set(found.frame().columns)
+    assert {
+        "emotion",
+        "error_share",
+        "identity_error",
+        "r2_k",
+        "cosine_k",
+        "null_mean",
+        "null_low",
+        "null_high",
+        "n_texts",
+    } <= set(found.summary.columns)
+    assert list(found.curve.columns[:5]) == ["emotion", "k", "cosine", "r2", "share"]
+    nulls = found.nulls()
+    wanted = {"random target", "permuted labels"} if found.method == "contrast" else {"random target"}
+    assert set(nulls["null"]) == wanted
+    assert (nulls["low"] <= nulls["mean"]).all()
+    assert (nulls["mean"] <= nulls["high"]).all()
+    frame = found.frame()
+    frame["share"] = 0
+    assert found.ranks["share"].abs().sum() > 0
+
+
+def test_charts_are_drawn_from_tables_that_add_up(found):
+    table = found.composition("e2", labels={int(found.latents("e2")[0][0]): "two words"})
+    assert table["share"].sum() == pytest.approx(1, abs=1e-4)
+    assert table["label"].str.endswith("two words").sum() == 1
+    assert list(table["kind"].tail(2)) == ["other latents", "error"]
+    fewer = found.composition("e2", k=2)
+    assert fewer["share"].sum() == pytest.approx(1, abs=1e-4)
+    assert (fewer["kind"] == "latent").sum() == 2
+    assert "vconcat" in found.plot("e2").to_dict()
+    heat = found.by_latent(n=5)
+    assert len(heat) == 20
+    assert sorted(heat["emotion_order"].unique()) == [0, 1, 2, 3]
+    assert latents_by_emotion(heat).to_dict()
+    assert "4 emotions" in repr(found)
+    facts = json.loads(json.dumps(found.facts()))
+    assert facts["error_share"] == pytest.approx(found.summary["error_share"].mean())
+
+
+def test_it_comes_back_from_its_files(found, tmp_path):
+    path = found.save(tmp_path / "parts.parquet")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["parts.json", "parts.parquet", "parts.safetensors"]
+    again = load_decomposition(path)
+    pd.testing.assert_frame_equal(again.ranks, found.ranks)
+    pd.testing.assert_frame_equal(again.summary, found.summary)
+    pd.testing.assert_frame_equal(again.curves, found.curves)
+    for name in ("index", "rows", "coefficients", "vectors", "removed"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
+    assert (again.method, again.k, again.emotions, again.site) == (found.method, found.k, found.emotions, found.site)
+    assert again.provenance == json.loads(json.dumps(found.provenance))
+    np.testing.assert_array_equal(again.vector("e1", 4), found.vector("e1", 4))
+    with pytest.raises(ConfigError, match="not overwritten"):
+        found.save(path)
+    found.save(path, overwrite=True)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".safetensors", ".json"])
+@pytest.mark.parametrize("damage", ["truncated", "missing"])
+def test_damaged_files_are_noticed(found, tmp_path, suffix, damage):
+    path = found.save(tmp_path / "parts.parquet")
+    file = path.with_suffix(suffix)
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-30])
+    with pytest.raises(StoreError, match="parts"):
+        load_decomposition(path)
+
+
+def test_files_of_another_run_or_version_are_noticed(found, tmp_path):
+    path = found.save(tmp_path / "parts.parquet")
+    found.ranks.assign(share=0.0).to_parquet(path)
+    with pytest.raises(StoreError, match="does not fit its sidecar"):
+        load_decomposition(path)
+    sidecar = path.with_suffix(".json")
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {"encoding-version": "9"}))
+    with pytest.raises(StoreError, match="version 9"):
+        load_decomposition(path)
+    with pytest.raises(ConfigError, match=r"ends in \.parquet"):
+        found.save(tmp_path / "parts.csv")
+
+
+def test_pursuit_without_activations_knows_no_firing_rates():
+    planted = plant()
+    vectors = fit_directions(planted.store, site=str(SITE))
+    found = decompose(vectors, planted_coder(planted), method="omp", k=3, nulls=0)
+    assert found.frame()["firing_rate"].isna().all()
+    assert found.frame()["dense"].isna().all()
+    assert found.facts()["identity_error"] is None
+    assert found.facts()["null"] is None
+    # Latents that may be dense but are not known to be stay in.
+    assert len(found.latents("e0", dense=False)[0]) == 3
+
+
+def test_pursuit_finds_the_latents_of_a_planted_vector():
+    planted = plant(emotions=3, groups=8, repeats=3)
+    vectors = fit_directions(planted.store, site=str(SITE))
+    found = decompose(vectors, planted_coder(planted), method="omp", k=10, nulls=20)
+    assert (found.summary["r2_k"] > 0.98).all()
+    assert (found.summary["cosine_k"] > found.summary["null_high"]).all()
+    for e, emotion in enumerate(found):
+        assert e in found.latents(emotion, 2)[0]

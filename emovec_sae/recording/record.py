@@ -93,7 +93,10 @@ def record(
         "corpus": {"name": corpus.name, "hash": corpus.fingerprint, "n_texts": len(corpus)},
         "sites": {str(site): list(pools) for site, pools in wanted.items()},
         "pools": [one for one in POOLS if any(one in pools for pools in wanted.values())],
-        **{"offset": offset, "format": "plain", "budget": size, "plan": plan.fingerprint},
+        "offset": offset,
+        "format": "plain",
+        "budget": size,
+        "plan": plan.fingerprint,
     }
     frame = corpus.frame.assign(n_tokens=[len(one) for one in ids])
     folder = Path(out)

@@ -20,7 +20,7 @@ def write_verdict(rows: list[dict[str, Any]], study: Study, *, site: str) -> lis
 def _told(row: Mapping[str, Any]) -> str:
     """A number with its interval and n."""
     if row["value"] is None:
-        return "not determined (the interval of the raw effect holds 0)"
+        return "not determined"
     if row["low"] is None:
         return f"{row['value']:.2f}"
     n = f", n = {row['n']}" if row["n"] else ""
@@ -56,13 +56,18 @@ def _steering(scores: Mapping[str, Any], study: Study) -> str:
 def _arms(scores: Mapping[str, Any], study: Study) -> str:
     sizes = sorted(study.interventions.sizes)
     rows = {size: scores[f"steering/k={size}, effect relative to raw"] for size in sizes}
-    told = ", ".join(f"k = {size}: {_told(row)}" for size, row in rows.items())
+    known = [f"k = {size}: {_told(row)}" for size, row in rows.items() if row["value"] is not None]
+    pooled = ", ".join(known) or "not determined, since the interval of the raw effect over so few emotions holds 0"
+    name = f"k={sizes[-1]} relative to raw, "
+    single = {key.split(name)[1]: row for key, row in scores.items() if name in key}
+    told = [f"{emotion} {_told(row)}" for emotion, row in single.items() if row["value"] is not None]
+    without = [emotion for emotion, row in single.items() if row["value"] is None]
+    left = f" ({', '.join(without)}: no ratio, the raw vector has no clear effect)" if without else ""
     low = rows[sizes[-1]]["low"]
     matches = low is not None and low >= MATCHES
-    name = f"k={sizes[-1]} relative to raw, "
-    single = [f"{key.split(name)[1]} {_told(row)}" for key, row in scores.items() if name in key]
     claim = "match it" if matches else f"are not shown to match it (that takes a lower bound of {MATCHES})"
     return (
-        f"At equal KL, the effect of k latents relative to the raw vector's is, over {rows[sizes[-1]]['n']} emotions, "
-        f"{told}. By emotion, k = {sizes[-1]}: {', '.join(single)}. So the {sizes[-1]} latents {claim}."
+        f"At equal KL, the effect of k latents relative to the raw vector's, pooled over "
+        f"{rows[sizes[-1]]['n']} emotions, is {pooled}. By emotion, k = {sizes[-1]}: "
+        f"{', '.join(told) or 'none'}{left}. So the {sizes[-1]} latents {claim}."
     )

@@ -102,9 +102,7 @@ def test_recorded_values_are_those_of_plain_hooks(
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_block_leaves_what_the_next_one_takes(
-    tiny: Callable[..., Model], tmp_path: Path, architecture: str
-) -> None:
+def test_a_block_leaves_what_the_next_one_takes(tiny: Callable[..., Model], tmp_path: Path, architecture: str) -> None:
     acts = record(
         tiny(architecture), tiny_corpus(groups=1), sites="resid_post.0-1,resid_pre.1-2", out=tmp_path / "a", offset=2
     )
@@ -168,9 +166,7 @@ def test_batches_of_other_sizes_give_the_same_values(
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_resuming_behind_a_prefix_gives_equal_bits(
-    tiny: Callable[..., Model], architecture: str, dtype: str
-) -> None:
+def test_resuming_behind_a_prefix_gives_equal_bits(tiny: Callable[..., Model], architecture: str, dtype: str) -> None:
     """The blocks above see the very tensor that they would have seen, so not a bit may differ."""
     model = tiny(architecture, dtype=dtype)
     batch = pad(model.tokens.encode(["a river and a lamp", "paper", "a window there"]), pad_id=0)

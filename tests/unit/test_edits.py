@@ -1,0 +1,210 @@
+"""Edits: what each does to the states, where the mask lets it, in any precision."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emovec_sae.errors import ConfigError
+from emovec_sae.interventions.edits import Ablate, AddLatents, ByRow, PatchResidual, Shift, Steer
+from emovec_sae.models.seam import POSITIONS, Edit, edit_mask
+from emovec_sae.sites import Site
+
+SITE = Site("resid_post", 3)
+seeds = st.integers(0, 10_000)
+doses = st.floats(-50, 50, allow_nan=False).map(lambda one: float(np.float32(one)))
+dtypes = st.sampled_from([torch.float32, torch.bfloat16])
+
+
+def states(seed: int, dtype: torch.dtype = torch.float32, d: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
+    """States (3, 5, d) and a mask with True and False in it."""
+    maker = torch.Generator().manual_seed(seed)
+    mask = torch.rand(3, 5, generator=maker) < 0.5
+    mask[0, 0], mask[0, 1] = True, False
+    return torch.randn(3, 5, d, generator=maker).to(dtype), mask
+
+
+def vector(seed: int, d: int = 12) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(d).astype(np.float32)
+
+
+def direction(seed: int = 0, site: Site = SITE, norm: float | None = 20.0) -> Any:
+    """What an edit reads of a direction of a `DirectionSet`."""
+    made = vector(seed)
+    unit = made / np.linalg.norm(made)
+    return SimpleNamespace(vector=made, unit=unit, site=site, set=SimpleNamespace(residual_norm=norm))
+
+
+def all_edits(seed: int) -> list[Edit]:
+    hidden, mask = states(seed + 1)
+    return [
+        Shift(vector(seed), site=SITE, coefficient=3.0),
+        Steer(direction(seed), strength=0.2),
+        AddLatents(np.eye(12, dtype=np.float32), [1, 4], [2.0, -1.0], site=SITE, coefficient=3.0),
+        Ablate.of(direction(seed)),
+        PatchResidual(hidden, mask, SITE),
+        ByRow((Shift(vector(seed), site=SITE, coefficient=3.0), None, Ablate.of(direction(seed))), SITE),
+    ]
+
+
+@given(seeds, dtypes)
+def test_edits_act_under_the_mask_only_and_change_no_input(seed: int, dtype: torch.dtype) -> None:
+    hidden, mask = states(seed, dtype)
+    before = hidden.clone(), mask.clone()
+    for edit in all_edits(seed):
+        assert isinstance(edit, Edit)
+        found = edit(hidden, mask)
+        assert found.dtype == dtype
+        assert found.shape == hidden.shape
+        assert torch.equal(found[~mask], hidden[~mask])
+        assert not torch.equal(found, hidden), f"{edit} did nothing"
+        assert torch.equal(hidden, before[0])
+        assert torch.equal(mask, before[1])
+        assert torch.equal(edit(hidden, torch.zeros_like(mask)), hidden)
+
+
+@given(seeds, doses, dtypes)
+def test_a_shift_adds_its_unit_vector_times_the_dose(seed: int, dose: float, dtype: torch.dtype) -> None:
+    hidden, mask = states(seed, dtype)
+    made = vector(seed)
+    found = Shift(made * 7, site=SITE, coefficient=dose)(hidden, mask)
+    unit = made.astype(np.float64) / np.linalg.norm(made.astype(np.float64))
+    right = hidden[mask].double() + torch.from_numpy(unit * dose)
+    # rounding of the sum and of the added vector, each half a step of the largest value there
+    step = {torch.float32: 2.0**-23, torch.bfloat16: 2.0**-8}[dtype]
+    assert (found[mask].double() - right).abs().max() <= 2 * step * (4 + abs(dose))
+
+
+@given(seeds, doses)
+def test_doses_add_up_and_undo(seed: int, dose: float) -> None:
+    hidden, mask = states(seed)
+    edit = Shift(vector(seed), site=SITE, coefficient=dose)
+    back = edit.at(-dose)(edit(hidden, mask), mask)
+    torch.testing.assert_close(back, hidden, rtol=0, atol=1e-5 * (1 + abs(dose)))
+    twice = edit(edit(hidden, mask), mask)
+    torch.testing.assert_close(edit.at(2 * dose)(hidden, mask), twice, rtol=0, atol=1e-5 * (1 + abs(dose)))
+
+
+@given(seeds, dtypes)
+def test_dose_zero_returns_equal_bits(seed: int, dtype: torch.dtype) -> None:
+    hidden, mask = states(seed, dtype)
+    assert torch.equal(Shift(vector(seed), site=SITE, coefficient=0.0)(hidden, mask), hidden)
+    assert torch.equal(Steer(direction(seed), strength=0.0)(hidden, mask), hidden)
+
+
+def test_a_shift_keeps_what_it_was_when_its_dose_changes() -> None:
+    edit = Shift(vector(0), site=SITE, coefficient=2.0, positions="generated")
+    other = edit.at(5.0)
+    assert (other.coefficient, other.site, other.positions) == (5.0, SITE, "generated")
+    assert edit.coefficient == 2.0
+    np.testing.assert_allclose(other.unit, edit.unit, atol=1e-7)
+    assert "coefficient=5" in repr(other)
+
+
+def test_strength_is_in_mean_residual_norms() -> None:
+    edit = Steer(direction(norm=20.0), strength=0.3)
+    assert edit.coefficient == pytest.approx(6.0)
+    np.testing.assert_allclose(edit.unit, direction().unit, atol=1e-7)
+    assert edit.site == SITE
+
+
+@given(seeds, st.lists(st.integers(0, 7), min_size=1, max_size=5, unique=True))
+def test_latents_add_their_sum_of_rows(seed: int, latents: list[int]) -> None:
+    random = np.random.default_rng(seed)
+    rows, amounts = random.standard_normal((8, 12)).astype(np.float32), random.normal(size=len(latents))
+    edit = AddLatents(rows, latents, amounts, site=SITE, coefficient=4.0)
+    total = sum(amount * rows[latent].astype(np.float64) for amount, latent in zip(amounts, latents, strict=True))
+    np.testing.assert_allclose(edit.unit, total / np.linalg.norm(total), atol=1e-4)
+    assert edit.latents == tuple(latents)
+    hidden, mask = states(seed)
+    shift = Shift(edit.unit, site=SITE, coefficient=4.0)
+    torch.testing.assert_close(edit(hidden, mask), shift(hidden, mask), rtol=0, atol=1e-5)
+
+
+@given(seeds, st.integers(1, 4), dtypes)
+def test_ablation_takes_the_span_out_and_nothing_else(seed: int, count: int, dtype: torch.dtype) -> None:
+    hidden, mask = states(seed, dtype)
+    some = [direction(seed + index) for index in range(count)]
+    found = Ablate.of(*some)(hidden, mask)
+    units = torch.from_numpy(np.stack([one.unit for one in some]))
+    atol = {torch.float32: 1e-5, torch.bfloat16: 0.1}[dtype]
+    assert (found[mask].float() @ units.T).abs().max() <= atol
+    away = np.linalg.svd(np.stack([one.unit for one in some]))[2][count:]  # what is orthogonal to all of them
+    kept = (found[mask].float() - hidden[mask].float()).numpy() @ away.T
+    assert np.abs(kept).max() <= atol
+    again = Ablate.of(*some)(found, mask)
+    torch.testing.assert_close(again, found, rtol=0, atol=atol)
+
+
+def test_ablation_of_a_direction_named_twice_is_that_of_one() -> None:
+    hidden, mask = states(0)
+    one, same = direction(1), direction(1)
+    one.vector *= 2
+    got, right = Ablate.of(one, direction(2), same)(hidden, mask), Ablate.of(one, direction(2))(hidden, mask)
+    torch.testing.assert_close(got, right, rtol=0, atol=1e-5)
+
+
+def test_a_patch_brings_the_recorded_values() -> None:
+    hidden, mask = states(0, torch.bfloat16)
+    other, where = states(1)
+    found = PatchResidual(other, where, SITE)(hidden, mask)
+    both = where & mask
+    assert torch.equal(found[both], other.to(torch.bfloat16)[both])
+    assert torch.equal(found[~both], hidden[~both])
+    one = PatchResidual(other[:1], where, SITE)(hidden, mask)
+    assert torch.equal(one[both], other[:1].to(torch.bfloat16).expand(3, 5, 12)[both])
+
+
+def test_each_row_gets_its_own_edit() -> None:
+    hidden, mask = states(0)
+    edits = (Shift(vector(1), site=SITE, coefficient=1.0), None, Ablate.of(direction(2)))
+    found = ByRow(edits, SITE)(hidden, mask)
+    for row, edit in enumerate(edits):
+        right = hidden[row] if edit is None else edit(hidden[row : row + 1], mask[row : row + 1])[0]
+        assert torch.equal(found[row], right)
+
+
+def test_masks_of_positions_in_a_prompt_and_behind_it() -> None:
+    mask = torch.tensor([[0, 0, 1, 1], [1, 1, 1, 0]], dtype=torch.bool)
+    edits = {name: Shift(vector(0), site=SITE, coefficient=1.0, positions=name) for name in POSITIONS}
+    assert torch.equal(edit_mask(edits["all"], mask, 0), mask)
+    assert torch.equal(edit_mask(edits["prompt"], mask, 0), mask)
+    assert not edit_mask(edits["generated"], mask, 0).any()
+    assert edit_mask(edits["last"], mask, 0).tolist() == [[False, False, False, True], [False, False, True, False]]
+    one = torch.ones(2, 1, dtype=torch.bool)
+    for step in (1, 7):
+        acts = {name: bool(edit_mask(edits[name], one, step).all()) for name in POSITIONS}
+        assert acts == {"all": True, "prompt": False, "generated": True, "last": True}
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Shift(np.zeros(4), site=SITE, coefficient=1.0), "norm 0.0 cannot be added"),
+        (lambda: Shift(np.array([1.0, np.nan]), site=SITE, coefficient=1.0), "norm nan cannot be added"),
+        (lambda: Shift(np.ones(4), site=SITE, coefficient=1.0, positions="genrated"), "did you mean 'generated'"),
+        (lambda: Steer(direction()), "either strength .* or coefficient"),
+        (lambda: Steer(direction(), strength=0.1, coefficient=1.0), "one of them"),
+        (lambda: Steer(direction(norm=None), strength=0.1), "needs the site's mean residual norm"),
+        (lambda: AddLatents(np.eye(3), [0, 0], [1, -1], site=SITE, coefficient=1.0), "norm 0.0"),
+        (lambda: Ablate.of(direction(), direction(1, Site("resid_post", 4))), "these are of 2 sites"),
+        (lambda: Ablate.of(), "these are of 0 sites"),
+        (
+            lambda: ByRow((Shift(np.ones(4), site=Site("mlp_out", 1), coefficient=1.0),), SITE),
+            r"this is resid_post\.3 at 'all', one of them is mlp_out\.1",
+        ),
+        (
+            lambda: ByRow((Shift(np.ones(4), site=SITE, coefficient=1.0, positions="last"),), SITE),
+            "one of them is resid_post.3 at 'last'",
+        ),
+    ],
+)
+def test_impossible_edits_are_refused(make: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        make()

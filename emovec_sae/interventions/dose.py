@@ -70,7 +70,8 @@ def calibrate(edit: Shift, probe: KLProbe, *, level: float, start: float, tolera
     tried: dict[float, float] = {}
     coefficient = start
     while len(tried) < _MOST:
-        tried[coefficient] = max(probe.kl([edit.at(coefficient)]), 1e-12)
+        kl = probe.kl([edit.at(coefficient)])
+        tried[coefficient] = max(kl, 1e-12) if math.isfinite(kl) else math.inf  # too far: the model has overflowed
         if abs(tried[coefficient] / level - 1) <= tolerance:
             break
         following = _next(tried, level)
@@ -107,7 +108,7 @@ def _outward(tried: dict[float, float], level: float) -> float:
     """A step down from the smallest coefficient or up from the largest: slope 2, then the slope that was seen."""
     nearest = sorted(tried, reverse=tried[max(tried)] < level)
     near, slope = nearest[0], 2.0
-    if len(nearest) > 1:
+    if len(nearest) > 1 and math.isfinite(tried[near]) and math.isfinite(tried[nearest[1]]):
         seen = math.log(tried[nearest[1]] / tried[near]) / math.log(nearest[1] / near)
         slope = min(max(seen, 0.1), 8.0)
     return near * min(max((level / tried[near]) ** (1 / slope), 0.1), 4.0)

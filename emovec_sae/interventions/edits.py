@@ -154,8 +154,10 @@ class Ablate:
         sites = {direction.site for direction in directions}
         if len(sites) != 1:
             raise ConfigError(f"directions of one site can be ablated together, these are of {len(sites)} sites")
-        basis, _ = np.linalg.qr(np.stack([direction.unit for direction in directions]).T.astype(np.float64))
-        return cls(basis.T.astype(np.float32), sites.pop(), positions)
+        units = np.stack([direction.unit for direction in directions]).astype(np.float64)
+        _, sizes, basis = np.linalg.svd(units, full_matrices=False)
+        spanned = sizes > 1e-5 * sizes[0]  # directions that depend on each other span less than their number
+        return cls(basis[spanned].astype(np.float32), sites.pop(), positions)
 
     def __call__(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Return the states without their part in the span, where `mask` is True (computed in float32)."""

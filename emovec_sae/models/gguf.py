@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,14 @@ from filelock import FileLock
 
 from emovec_sae.errors import ModelError
 from emovec_sae.models.embedded import cache_dir
-from emovec_sae.provenance import collect, file_digest, write_json
+from emovec_sae.models.quiet import quiet
+from emovec_sae.provenance import collect, write_json
 
 _READY = "emovec.json"
 """Written last inside a converted folder: it says where the weights come from."""
 
 
-def converted(path: Path, *, digest: str | None = None) -> Path:
+def converted(parts: Path | Sequence[Path], *, digest: str | None = None) -> Path:
     """Return the safetensors folder of a GGUF file, converting it if no process has done so yet.
 
     The folder's name holds the file's SHA-256, so another file is another folder. A lock lets processes race, and
@@ -25,41 +28,61 @@ def converted(path: Path, *, digest: str | None = None) -> Path:
 
     Parameters
     ----------
-    path
-        The ``.gguf`` file.
+    parts
+        The ``.gguf`` file, or its parts in order.
     digest
-        The SHA-256 that the file must have; None takes the file as it is.
+        The SHA-256 that the whole file must have; None takes the file as it is.
 
     Raises
     ------
     ModelError
         If the file is missing, is not the one expected, or cannot be read.
     """
-    if not path.is_file():
-        raise ModelError(f"there is no GGUF file at {path}")
-    found = file_digest(path)
+    paths = [parts] if isinstance(parts, Path) else list(parts)
+    for path in paths:
+        if not path.is_file():
+            raise ModelError(f"there is no GGUF file at {path}")
+    found = _digest(paths)
     if digest is not None and found != digest:
-        raise ModelError(
-            f"{path} is not the expected file: its sha256 is {found}, it should be {digest}; install it again"
-        )
-    target = cache_dir() / "models" / f"{path.stem}-{found[:12]}"
+        raise ModelError(f"{paths[0]} is not the expected file: its sha256 is {found}, not {digest}; install it again")
+    target = cache_dir() / "models" / f"{paths[0].name.partition('.gguf')[0]}-{found[:12]}"
     if (target / _READY).is_file():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(str(target) + ".lock"):
         if not (target / _READY).is_file():
-            _convert(path, target, found)
+            _convert(paths, target, found)
     return target
 
 
-def _convert(path: Path, target: Path, digest: str) -> None:
+def _digest(paths: Sequence[Path]) -> str:
+    """SHA-256 of the parts one after another."""
+    whole = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as part:
+            while block := part.read(1 << 20):
+                whole.update(block)
+    return whole.hexdigest()
+
+
+def _convert(paths: Sequence[Path], target: Path, digest: str) -> None:
     part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
+        whole = paths[0]
+        if len(paths) > 1:
+            whole = part / "whole.gguf"
+            with whole.open("wb") as file:
+                for path in paths:
+                    with path.open("rb") as piece:
+                        shutil.copyfileobj(piece, file)
         try:
-            _write(path, part)
+            with quiet():
+                _write(whole, part)
         except (OSError, ValueError, KeyError, NotImplementedError, RuntimeError) as error:
-            raise ModelError(f"cannot read {path} as a causal language model: {_first_line(error)}") from error
-        write_json(part / _READY, collect(source=path.name, sha256=digest))
+            raise ModelError(f"cannot read {paths[0]} as a causal language model: {_first_line(error)}") from error
+        if len(paths) > 1:
+            whole.unlink()
+        write_json(part / _READY, collect(source=[path.name for path in paths], sha256=digest))
         part.chmod(0o755)
         if target.exists():  # a folder without its last file: left by an older, interrupted tool
             shutil.rmtree(target)

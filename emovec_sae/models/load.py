@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -16,6 +14,7 @@ from emovec_sae.models.blocks import resolve
 from emovec_sae.models.embedded import EMBEDDED
 from emovec_sae.models.gguf import converted
 from emovec_sae.models.model import Model
+from emovec_sae.models.quiet import quiet
 from emovec_sae.models.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -142,7 +141,7 @@ def _read(folder: str, name: str, dtype: torch.dtype, device: torch.device) -> t
     # a hub that cannot be reached is asked for minutes, with a line each time; look first
     options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": here or not _hub_answers()}
     try:
-        with _quiet():
+        with quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, **options)
             module = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **options)
         loaded: Any = module
@@ -171,19 +170,3 @@ def _hub_answers() -> bool:
             return True
     except OSError:
         return False
-
-
-@contextmanager
-def _quiet() -> Generator[None]:
-    """Keep transformers' bars and hints off the screen; what matters is raised."""
-    from transformers.utils import logging as hf
-
-    bars, level = hf.is_progress_bar_enabled(), hf.get_verbosity()
-    hf.disable_progress_bar()
-    hf.set_verbosity_error()
-    try:
-        yield
-    finally:
-        hf.set_verbosity(level)
-        if bars:
-            hf.enable_progress_bar()

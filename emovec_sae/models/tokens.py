@@ -75,8 +75,8 @@ class Tokens:
         self.tokenizer = tokenizer
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
-        pad_id: int = tokenizer.pad_token_id
-        self.pad_id = pad_id
+        pad_id: Any = tokenizer.pad_token_id
+        self.pad_id = int(pad_id)
         self._special = np.array(sorted(tokenizer.all_special_ids), dtype=np.int64)
 
     @property

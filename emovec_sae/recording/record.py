@@ -165,9 +165,13 @@ def _shard(
 
 def _pools_by_site(sites: Any, pool: str | Sequence[str], n_layers: int) -> dict[Site, tuple[str, ...]]:
     asked = sites if isinstance(sites, Mapping) else dict.fromkeys(parse_sites(sites, n_layers), pool)
+    if not asked:
+        raise ConfigError("no site was given; write for example resid_post.12-24")
     found: dict[Site, set[str]] = {}
     for text, pools in asked.items():
         names = [pools] if isinstance(pools, str) else list(pools)
+        if not names:
+            raise ConfigError(f"no pool was given for {text}; pools are {', '.join(POOLS)}")
         for name in names:
             if name not in POOLS:
                 raise ConfigError(f"unknown pool '{name}'{suggest(name, POOLS)}; pools are {', '.join(POOLS)}")

@@ -31,9 +31,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or kind is None:
         raise StoreError(f"{path} does not describe activations; remove {path.parent} and record again")
     if kind != FORMAT or version != VERSION:
-        raise StoreError(
-            f"{path.parent} is '{kind}' version {version}; this package reads '{FORMAT}' version {VERSION}"
-        )
+        raise StoreError(f"{path} is of '{kind}' version {version}; this package reads '{FORMAT}' version {VERSION}")
     lacking = [key for key in ("settings", *(_FINISHED if path.name == MANIFEST else ())) if key not in found]
     if not lacking and path.name == MANIFEST:
         complete = [isinstance(shard, Mapping) and all(key in shard for key in _SHARD) for shard in found["shards"]]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emovec_sae.config import Study
+from emovec_sae.provenance import digest
 from emovec_sae.sites import Site
 
 if TYPE_CHECKING:
@@ -65,19 +66,34 @@ class Context:
 
         return load_corpus(self.named(self.study.corpus.neutral))
 
+    @property
+    def recording_settings(self) -> dict[str, Any]:
+        """What decides a recording."""
+        return {
+            "model": self.study.model.model_dump(),
+            "corpus": [self.corpus.fingerprint, self.neutral.fingerprint],
+            "recording": self.study.recording.model_dump(),
+            "site": str(self.site),
+        }
+
+    @property
+    def recorded(self) -> Path:
+        """Folder of the recordings; other settings have another, so that a change back finds what was there."""
+        return self.path / "activations" / digest(self.recording_settings)[:12]
+
     @cached_property
     def acts(self) -> Activations:
         """Activations of the emotional texts."""
         from emovec_sae.store.reader import open_activations
 
-        return open_activations(self.path / "activations" / "corpus")
+        return open_activations(self.recorded / "corpus")
 
     @cached_property
     def neutral_acts(self) -> Activations:
         """Activations of the neutral texts."""
         from emovec_sae.store.reader import open_activations
 
-        return open_activations(self.path / "activations" / "neutral")
+        return open_activations(self.recorded / "neutral")
 
     @cached_property
     def directions(self) -> DirectionSet:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from filelock import FileLock, Timeout
 
 from emovec_sae.config import Study
 from emovec_sae.errors import ConfigError, StoreError
-from emovec_sae.provenance import digest, read_json, write_json
+from emovec_sae.provenance import read_json, write_json
 from emovec_sae.studies.context import Context
 from emovec_sae.studies.decomposition import decomposition_stage
 from emovec_sae.studies.directions import directions_stage
@@ -92,7 +91,7 @@ def _through_interventions(run: Run, context: Context) -> None:
 
 
 def _check(context: Context) -> None:
-    """Refuse what cannot work before anything is computed, and drop recordings of other settings."""
+    """Refuse what cannot work before anything is computed."""
     from emovec_sae.corpora.lexicon import load_lexicon
     from emovec_sae.sites import parse_sites
 
@@ -115,12 +114,6 @@ def _check(context: Context) -> None:
     if study.decomposition.shown not in every:
         raise ConfigError(f"decomposition.shown names '{study.decomposition.shown}', which the corpus lacks")
     write_json(context.path / "study.json", {"study": study.model_dump(mode="json")})
-    settings = {"recording": study.recording.model_dump(), "model": study.model.model_dump(), "site": str(context.site)}
-    settings |= {"corpus": [context.corpus.fingerprint, context.neutral.fingerprint]}
-    mark = context.path / "activations" / "settings.json"
-    if mark.is_file() and read_json(mark).get("key") != digest(settings):
-        shutil.rmtree(mark.parent)
-    write_json(mark, {"key": digest(settings)})
 
 
 class _alone:

@@ -112,6 +112,8 @@ def _decomposition(context: Context) -> list[dict[str, Any]]:
                 found.curves["quantity"].eq(quantity.replace("R^2", "r2")) & found.curves["k"].eq(found.k)
             ]
             note = f"random targets {curve['null_mean'].mean():.2f}"
+            if method == "contrast":  # any eight texts share some latents: the harder null
+                note += f", permuted labels {curve['permuted_mean'].mean():.2f}"
             mean = bootstrap_mean(found.summary[column].to_numpy(), seed=seed)
             rows.append(_row(group, f"{method}: {quantity} of the first {found.k} latents", mean, note))
     return rows
@@ -144,7 +146,7 @@ def _patching(context: Context) -> list[dict[str, Any]]:
     here = frame[frame["site"] == str(context.site)]
     rows = []
     for one in here[here["where"].isin(["changed word", "last token"])].to_dict("records"):
-        found = {**one, "value": one["recovered"]}
+        found: dict[str, Any] = {str(key): value for key, value in one.items()} | {"value": one["recovered"]}
         rows.append(
             _row("patching", f"recovered at {context.site}, {one['where']}", found, "whole residual, over pairs")
         )

@@ -107,6 +107,9 @@ def test_a_curve_that_turns_is_reported() -> None:
 def test_a_divergence_that_is_no_number_is_no_dose() -> None:
     dose, _ = search(lambda c: math.nan if c > 2 else 1e-4, level=0.5)
     assert not dose.reached
+    assert dose.kl == 1e-4
+    dose, _ = search(lambda c: math.nan if c > 2 else c**2, level=0.5, start=50)
+    assert dose.reached
 
 
 def test_tolerance_is_that_of_the_divergence() -> None:

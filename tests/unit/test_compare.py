@@ -1,0 +1,230 @@
+"""Comparison of arms: planted effects for its tables, and a tiny model for the way from arm to effect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from emovec_sae.errors import ConfigError, StoreError
+from emovec_sae.interventions.arms import Arm, latent_arms, random_arms, raw_arms
+from emovec_sae.interventions.compare import Comparison, compare, load_comparison
+from emovec_sae.interventions.edits import Shift, Steer
+from emovec_sae.models.model import Model
+from emovec_sae.scoring.damage import KLProbe
+from emovec_sae.scoring.words import WordScorer, log_odds
+from emovec_sae.sites import Site
+
+SITE = Site("resid_post", 1)
+EMOTIONS = [f"e{index}" for index in range(6)]
+PROMPTS = 12
+SHARES = {"raw": 1.0, "k=1": 0.25, "k=16": 0.75}
+"""Planted effect of an arm, as a share of that of the raw vector of the same emotion."""
+
+
+def planted(*, level: float = 0.1, noise: float = 0.0, seed: int = 0) -> Comparison:
+    """Effects of 2 nats times the emotion's number, on the own emotion; minus 0.5 on the others; random draws +-1."""
+    random = np.random.default_rng(seed)
+    rows, doses = [], []
+    arms = [(name, emotion, 0) for name in SHARES for emotion in EMOTIONS if name == "raw" or emotion in EMOTIONS[:4]]
+    arms += [("random", None, draw) for draw in range(4)]
+    for name, emotion, draw in arms:
+        doses.append({"arm": name, "emotion": emotion, "draw": draw, "level": level})
+        for scored in EMOTIONS:
+            for prompt in range(PROMPTS):
+                if emotion is None:
+                    effect = 1.0 if draw < 3 else -1.0
+                elif emotion == scored:
+                    effect = SHARES[name] * (2 + EMOTIONS.index(emotion)) * (1 + 0.1 * (prompt % 3 - 1))
+                else:
+                    effect = -0.5
+                effect += noise * random.standard_normal()
+                facts = {"arm": name, "emotion": emotion, "draw": draw, "level": level, "kl": level, "reached": True}
+                rows.append({**facts, "coefficient": 1.0, "prompt": prompt, "scored": scored, "effect": effect})
+    return Comparison(pd.DataFrame(rows).astype({"emotion": object}), pd.DataFrame(doses), {})
+
+
+def test_own_keeps_the_own_emotion_and_gives_random_to_all() -> None:
+    own = planted().own()
+    assert len(own[own["arm"] == "raw"]) == 6 * PROMPTS
+    assert len(own[own["arm"] == "k=1"]) == 4 * PROMPTS
+    assert len(own[own["arm"] == "random"]) == 6 * 4 * PROMPTS
+    assert (own["effect"] != -0.5).all()
+    assert own["emotion"].notna().all()
+
+
+def test_the_frame_averages_draws_within_prompts() -> None:
+    frame = planted().frame().set_index(["arm", "emotion"])
+    assert len(frame) == 6 + 4 + 4 + 6
+    assert set(frame["n"]) == {PROMPTS}, "draws or emotions were counted as prompts"
+    for emotion in EMOTIONS:
+        assert frame.loc[("raw", emotion), "effect"] == pytest.approx(2 + EMOTIONS.index(emotion))
+        # three draws up, one down
+        random = frame.loc[("random", emotion)]
+        assert random["effect"] == random["low"] == random["high"] == pytest.approx(0.5)
+        assert frame.loc[("raw", emotion), "low"] < 2 + EMOTIONS.index(emotion) < frame.loc[("raw", emotion), "high"]
+
+
+def test_ratios_are_ratios_of_means_over_the_emotions_that_have_the_arm() -> None:
+    ratios = planted().ratios(0.1).set_index("arm")
+    assert list(ratios.index) == ["k=1", "k=16", "random"]
+    assert ratios.loc["k=1", "value"] == pytest.approx(0.25)
+    assert ratios.loc["k=16", ["low", "high"]].tolist() == pytest.approx([0.75, 0.75])
+    assert ratios["n"].tolist() == [4, 4, 6]
+    # 0.5 for each emotion, over 2, 3, ... 7
+    assert ratios.loc["random", "value"] == pytest.approx(0.5 / 4.5)
+
+
+def test_an_arm_that_is_the_raw_one_has_ratio_one() -> None:
+    found = planted(noise=0.3)
+    twin = found.effects[found.effects["arm"] == "raw"].assign(arm="twin")
+    both = Comparison(pd.concat([found.effects, twin], ignore_index=True), found.doses, {})
+    row = both.ratios(0.1).set_index("arm").loc["twin"]
+    assert row[["value", "low", "high"]].tolist() == pytest.approx([1.0, 1.0, 1.0])
+
+
+def test_noise_widens_the_interval_around_the_planted_share() -> None:
+    narrow, wide = (planted(noise=size).ratios(0.1).set_index("arm").loc["k=16"] for size in (0.1, 2.0))
+    assert wide["high"] - wide["low"] > narrow["high"] - narrow["low"] > 0
+    assert narrow["low"] < 0.75 < narrow["high"]
+
+
+def test_a_raw_effect_that_may_be_zero_gives_no_ratio() -> None:
+    found = planted()
+    effects = found.effects.copy()
+    raw = effects["arm"] == "raw"
+    effects.loc[raw, "effect"] *= np.where(effects.loc[raw, "emotion"].isin(EMOTIONS[::2]), 1, -1)
+    assert Comparison(effects, found.doses, {}).ratios(0.1)["value"].isna().any()
+
+
+def test_other_levels_are_left_out() -> None:
+    both = pd.concat([planted().effects, planted(level=0.5).effects.assign(effect=9.0)], ignore_index=True)
+    found = Comparison(both, pd.DataFrame(), {})
+    assert found.ratios(0.1)["value"].iloc[0] == pytest.approx(0.25)
+    assert found.raw_effect(0.1).value == pytest.approx(4.5)
+    assert found.raw_effect(0.5).value == pytest.approx(9.0)
+    assert found.ratios(0.3).empty
+    assert found.above_random(0.1) == (6, 6)
+    assert found.above_random(0.5) == (0, 6)
+
+
+def test_the_share_that_moved_the_wrong_way() -> None:
+    found = planted()
+    effects = found.effects.copy()
+    wrong = (effects["arm"] == "k=1") & (effects["prompt"] < 3)
+    effects.loc[wrong, "effect"] = -1.0
+    table = Comparison(effects, found.doses, {}).wrong_way(0.1).set_index("arm")
+    assert table.loc["k=1", "value"] == pytest.approx(3 / PROMPTS)
+    assert table.loc["k=1", "n"] == 4 * PROMPTS
+    assert table.loc["raw", "value"] == 0
+
+
+def test_a_comparison_comes_back_from_disk(tmp_path: Path) -> None:
+    found = planted()
+    back = load_comparison(found.save(tmp_path / "comparison.parquet"))
+    pd.testing.assert_frame_equal(back.frame(), found.frame())
+    pd.testing.assert_frame_equal(back.ratios(0.1), found.ratios(0.1))
+    (tmp_path / "comparison.doses.parquet").unlink()
+    with pytest.raises(StoreError, match=r"comparison\.doses\.parquet is missing"):
+        load_comparison(tmp_path / "comparison.parquet")
+
+
+LEXICON = {"e0": ["sad", "sat"], "e1": ["happy"], "e2": ["calm", "cat"]}
+NORM = 3.0
+LEVELS = (0.02, 0.05)
+
+
+def decomposition(d_sae: int = 20) -> Any:
+    """What `latent_arms` asks of a decomposition of 8 latents; the first of all ranks is dense."""
+    order, amounts = np.random.default_rng(4).permutation(d_sae)[:8], np.arange(8.0, 0.0, -1.0)
+    return SimpleNamespace(
+        k=8, latents=lambda emotion, k=8, *, dense=True: (order[0 if dense else 1 :], amounts[0 if dense else 1 :])
+    )
+
+
+def direction(seed: int, d: int = 32) -> Any:
+    made = np.random.default_rng(seed).standard_normal(d).astype(np.float32)
+    return SimpleNamespace(vector=made, site=SITE, set=SimpleNamespace(residual_norm=NORM))
+
+
+@pytest.fixture(scope="module")
+def outcome(tiny: Callable[..., Model]) -> tuple[Model, list[Arm], Comparison, list[tuple[int, int]]]:
+    import torch
+
+    model = tiny("llama", seed=3)
+    rows = torch.nn.functional.normalize(torch.randn(20, 32, generator=torch.Generator().manual_seed(1)), dim=1)
+    arms = raw_arms({name: direction(seed) for seed, name in enumerate(LEXICON)}, list(LEXICON))
+    arms += latent_arms(decomposition(), SimpleNamespace(directions=rows, site=SITE), ["e1"], sizes=(1, 4))
+    arms += random_arms(SITE, 32, draws=2, seed=0)
+    texts = [f"stone river lamp paper window garden letter {index}" for index in range(8)]
+    probe = KLProbe(model, texts, site=SITE, positions=16)
+    scorer = WordScorer(
+        model, ["The man was", "They felt"], [one for some in LEXICON.values() for one in some], site=SITE
+    )
+    steps: list[tuple[int, int]] = []
+    found = compare(
+        arms, scorer=scorer, probe=probe, lexicon=LEXICON, residual_norm=NORM, progress=lambda *one: steps.append(one),
+        levels=lambda arm: LEVELS if arm.name == "raw" else LEVELS[:1],
+    )  # fmt: skip
+    return model, arms, found, steps
+
+
+def test_every_arm_reaches_every_level_that_it_was_asked_for(outcome: Any) -> None:
+    _, arms, found, steps = outcome
+    assert [arm.name for arm in arms] == ["raw"] * 3 + ["k=1", "k=4"] + ["random"] * 2
+    assert steps == [(done, 10) for done in range(1, 11)]
+    assert len(found.doses) == 10
+    assert found.doses["reached"].all()
+    assert (abs(found.doses["kl"] / found.doses["level"] - 1) <= 0.02).all()
+    np.testing.assert_allclose(found.doses["strength"], found.doses["coefficient"] / NORM)
+    raw = found.doses[found.doses["arm"] == "raw"].pivot(index="emotion", columns="level", values="coefficient")
+    assert (raw[0.05] > raw[0.02]).all()
+
+
+def test_effects_are_those_of_the_arms_own_edit_at_its_dose(outcome: Any) -> None:
+    model, arms, found, _ = outcome
+    words = [one for some in LEXICON.values() for one in some]
+    scorer = WordScorer(model, ["The man was", "They felt"], words, site=SITE)
+    base = log_odds(scorer.log_probs(), words, LEXICON)
+    assert len(found.effects) == 10 * 3 * 2
+    for arm in (arms[1], arms[3], arms[5]):
+        dose = found.doses.query("arm == @arm.name and draw == @arm.draw and level == 0.02")
+        dose = dose[dose["emotion"].isna() if arm.emotion is None else dose["emotion"] == arm.emotion]
+        edit = Shift(arm.edit.unit, site=SITE, coefficient=float(dose["coefficient"].iloc[0]))
+        right = log_odds(scorer.log_probs([edit]), words, LEXICON) - base
+        own = found.effects.query("arm == @arm.name and draw == @arm.draw and level == 0.02")
+        own = own[own["emotion"].isna() if arm.emotion is None else own["emotion"] == arm.emotion]
+        got = own.pivot(index="prompt", columns="scored", values="effect")[list(LEXICON)]
+        np.testing.assert_allclose(got, right, atol=1e-6)
+        assert np.abs(right).max() > 1e-3
+
+
+def test_tables_and_provenance_of_a_real_comparison(outcome: Any) -> None:
+    _, _, found, _ = outcome
+    frame = found.frame()
+    assert list(frame.columns) == ["emotion", "arm", "level", "kl", "effect", "low", "high", "n"]
+    assert set(frame["n"]) == {2}
+    assert len(frame) == 3 * 2 + 2 + 3
+    assert found.provenance["model"]["name"] == "tiny-llama"
+    assert found.provenance["levels"] == [0.02, 0.05]
+    assert (found.provenance["prompts"], found.provenance["positions"]) == (2, 16)
+
+
+def test_arms_are_what_their_names_say(outcome: Any) -> None:
+    _, arms, _, _ = outcome
+    assert isinstance(arms[0].edit, Steer)
+    np.testing.assert_allclose(arms[2].edit.unit, direction(2).vector / np.linalg.norm(direction(2).vector), atol=1e-6)
+    assert arms[4].edit.latents == tuple(decomposition().latents("e1")[0][1:5]), "a dense latent is in the arm"
+    one, other = arms[5].edit.unit, arms[6].edit.unit
+    assert abs(float(one @ other)) < 0.7
+    assert np.linalg.norm(one) == pytest.approx(1.0, abs=1e-6)
+    again = random_arms(SITE, 32, draws=2, seed=0)
+    np.testing.assert_array_equal(again[1].edit.unit, other)
+    with pytest.raises(ConfigError, match="holds 7 latents that are not dense, an arm wants 16"):
+        rows = SimpleNamespace(cpu=lambda: SimpleNamespace(numpy=lambda: np.eye(32, dtype=np.float32)))
+        latent_arms(decomposition(), SimpleNamespace(directions=rows, site=SITE), ["e1"], sizes=(16,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from emovec_sae.cli.model import open_model
 from emovec_sae.cli.options import Device, Dtype, Json, ModelName
 from emovec_sae.cli.output import answer, bar, table
 
@@ -38,10 +39,9 @@ def patch(
     """
     from emovec_sae.corpora.pairs import load_pairs
     from emovec_sae.interventions.patching import patch as patch_
-    from emovec_sae.models.load import load_model
 
     frame = load_pairs(pairs)
-    loaded = load_model(model, device=device, dtype=dtype)
+    loaded = open_model(model, device=device, dtype=dtype)
     with bar("patch pairs") as progress:
         found = patch_(loaded, frame, sites=sites, what=what, limit=limit, progress=progress)
     found.save(out)

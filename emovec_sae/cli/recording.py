@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from emovec_sae.cli.model import open_model
 from emovec_sae.cli.options import Device, Dtype, Json, ModelName
 from emovec_sae.cli.output import answer, bar, table
 from emovec_sae.errors import StoreError
@@ -52,13 +53,12 @@ def record(
         Padded tokens of a batch.
     """
     from emovec_sae.corpora.packaged import load_corpus
-    from emovec_sae.models.load import load_model
     from emovec_sae.recording.record import record as record_
 
     texts = load_corpus(corpus, emotions=emotions, groups=groups)
     if limit is not None:
         texts = texts.head(limit)
-    loaded = load_model(model, device=device, dtype=dtype)
+    loaded = open_model(model, device=device, dtype=dtype)
     with bar(f"record {len(texts)} texts") as progress:
         acts = record_(
             loaded, texts, sites=sites, pool=pool or ["mean"], out=out, offset=offset, budget=budget, progress=progress

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+from emovec_sae.cli.model import open_model
 from emovec_sae.cli.options import Device, Dtype, Json, ModelName
 from emovec_sae.cli.output import answer
 from emovec_sae.errors import ConfigError
@@ -123,11 +124,10 @@ def calibrate(
 def _open(directions: Path, emotion: str, model: str, device: str, dtype: str) -> tuple[Any, Any]:
     """The directions and their model, refused if they do not belong together; the cheap checks come first."""
     from emovec_sae.directions.files import load_directions
-    from emovec_sae.models.load import load_model
 
     fitted = load_directions(directions)
     fitted[emotion]
-    loaded = load_model(model, device=device, dtype=dtype)
+    loaded = open_model(model, device=device, dtype=dtype)
     fitted.check_model(loaded.describe())
     return fitted, loaded
 

@@ -91,7 +91,8 @@ def generate_ids(
         **({"temperature": temperature, "top_p": top_p} if temperature > 0 else {}),
     }
     with torch.no_grad(), torch.random.fork_rng(enabled=temperature > 0), _no_loop_warning():
-        torch.manual_seed(seed) if temperature > 0 else None
+        if temperature > 0:
+            torch.manual_seed(seed)
         if edits:
             result = _generate_edited(model, batch.inputs(), batch.mask, edits, options)
         else:

@@ -50,6 +50,8 @@ def converted(parts: Path | Sequence[Path], *, digest: str | None = None) -> Pat
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(str(target) + ".lock"):
+        for left in target.parent.glob(f".{target.name}.*"):  # of a process that was killed while it converted
+            shutil.rmtree(left)
         if not (target / _READY).is_file():
             _convert(paths, target, found)
     return target

@@ -135,6 +135,7 @@ def _folder(name: str) -> str:
 
 
 def _read(folder: str, name: str, dtype: torch.dtype, device: torch.device) -> tuple[Any, Any]:
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     here = Path(folder).is_dir()
@@ -143,17 +144,23 @@ def _read(folder: str, name: str, dtype: torch.dtype, device: torch.device) -> t
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-            module = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **options)
-        loaded: Any = module
-        return loaded.to(device), tokenizer
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        if here:
+            found: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, output_loading_info=True, **options)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        if here or isinstance(error, RuntimeError | SafetensorError):
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ModelError(f"cannot load a causal language model from {folder}: {reason}") from error
         raise ModelError(
             f"unknown model '{name}'{suggest(name, EMBEDDED)}: neither an embedded model ({', '.join(EMBEDDED)}), nor "
             "a folder, nor a .gguf file, nor a Hugging Face id that can be reached or is in the local cache"
         ) from error
+    module, loading = found
+    lacking = sorted(loading["missing_keys"])
+    if lacking:  # transformers fills them with random numbers
+        raise ModelError(
+            f"cannot load a causal language model from {folder}: {len(lacking)} of its weights are missing, such as "
+            f"{lacking[0]}"
+        )
+    return module.to(device), tokenizer
 
 
 def _hub_answers() -> bool:

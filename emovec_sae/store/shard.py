@@ -14,6 +14,9 @@ from emovec_sae.errors import StoreError
 from emovec_sae.provenance import atomic
 from emovec_sae.store.layout import SHARD, VERSION, mark
 
+_BLOCK = 2**22
+"""Bytes by which a file in memory grows."""
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -62,32 +65,39 @@ def write_shard(path: Path, shard: Shard, *, recording: str) -> None:
     StoreError
         If the disk is full or the folder cannot be written.
     """
+    try:
+        image = _image(shard, recording)
+        with atomic(path) as part:
+            part.write_bytes(image)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write {path}: {error.strerror or error}; nothing of this shard was kept, record again to go on"
+        ) from error
+
+
+def _image(shard: Shard, recording: str) -> bytes:
+    """The bytes of a shard's file. Made in memory: where HDF5 itself meets a full disk, the process may crash."""
     import h5py
     import hdf5plugin
 
     packed: Any = hdf5plugin.Bitshuffle(cname="lz4")
-    try:
-        with atomic(path) as part:
-            part.unlink()
-            with h5py.File(part, "w") as file:
-                mark(file, SHARD)
-                file.attrs["recording"] = recording
-                _put(file, "texts", {"row": shard.rows, "n_tokens": shard.n_tokens}, {})
-                tokens = {
-                    "start": shard.start,
-                    "token_id": shard.token_id,
-                    "position": shard.position,
-                    "pooled": shard.pooled,
-                }
-                _put(file, "tokens", tokens, {})
-                mark(file.create_group("sites"), "group")
-                for site, pools in shard.values.items():
-                    group = _put(file, f"sites/{site}", pools, packed)
-                    group.attrs["norm_sum"], group.attrs["norm_count"] = shard.norms[site]
-    except OSError as error:
-        raise StoreError(
-            f"cannot write {path}: {error}; nothing of this shard was kept, record again to go on"
-        ) from error
+    with h5py.File("shard", "w", driver="core", backing_store=False, block_size=_BLOCK) as file:
+        mark(file, SHARD)
+        file.attrs["recording"] = recording
+        _put(file, "texts", {"row": shard.rows, "n_tokens": shard.n_tokens}, {})
+        tokens = {
+            "start": shard.start,
+            "token_id": shard.token_id,
+            "position": shard.position,
+            "pooled": shard.pooled,
+        }
+        _put(file, "tokens", tokens, {})
+        mark(file.create_group("sites"), "group")
+        for site, pools in shard.values.items():
+            group = _put(file, f"sites/{site}", pools, packed)
+            group.attrs["norm_sum"], group.attrs["norm_count"] = shard.norms[site]
+        file.flush()
+        return file.id.get_file_image()
 
 
 def _put(file: Any, name: str, arrays: Mapping[str, np.ndarray], options: Any) -> Any:

@@ -18,9 +18,10 @@ def summary_stage(run: Run, context: Context) -> None:
     def work(progress: Progress) -> None:
         scores = gather_scores(context)
         seconds = {name: read_json(context.path / "stages" / f"{name}.json")["seconds"] for name in ("record", *STAGES)}
+        model, device = context.acts.model, context.acts.provenance["device"]
         results = {
             "title": context.study.title,
-            "model": f"{context.acts.model['name']} ({context.acts.model['dtype']}), {context.site}",
+            "model": f"{model['name']} ({model['dtype']} on {device}), {context.site}",
             "verdict": write_verdict(scores, context.study, site=str(context.site)),
             "scores": scores,
             "provenance": collect(**run_facts(context.path), activations=context.acts.fingerprint, seconds=seconds),

@@ -1,7 +1,7 @@
 """Make the published numbers and figures: the demo's run, its figures into ``figures/``, its numbers into the README.
 
-Run from the root of the repository, with the package installed: ``python experiments/01_embedded_run/run.py``. Stages that
-``make demo`` has finished in ``runs/demo`` are not run again.
+Run from the root of the repository: ``.venv/bin/python experiments/01_embedded_run/run.py``. Stages that ``make demo``
+has finished in ``runs/demo`` are not run again.
 """
 
 from __future__ import annotations

@@ -1,0 +1,191 @@
+"""A damaged store is found out, said in one line, and repaired to the very same bytes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from emovec_sae.errors import StoreError
+from emovec_sae.provenance import read_json, write_json
+from emovec_sae.store.reader import Activations, open_activations
+from emovec_sae.store.verify import verify
+
+SITE = "resid_post.1"
+
+
+@pytest.fixture
+def store(recorded: Callable[..., Any], tmp_path: Path) -> Path:
+    return recorded(tmp_path / "store").path
+
+
+def one_line(error: StoreError) -> str:
+    assert "\n" not in str(error)
+    return str(error)
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-700])
+
+
+def flip(file: Path, place: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[place] ^= 0x40
+    file.write_bytes(bytes(data))
+
+
+def values_at(file: Path) -> int:
+    """Where the stored bytes of the tokens' values begin in a shard."""
+    with h5py.File(file) as opened:
+        return opened[f"sites/{SITE}/none"].id.get_chunk_info(0).byte_offset
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "truncated": (truncate, "cut short or unreadable"),
+    "emptied": (lambda file: file.write_bytes(b""), "cut short or unreadable"),
+    "missing": (Path.unlink, "missing"),
+    "no HDF5": (lambda file: file.write_text("hello" * 4000), "cut short or unreadable"),
+    "flipped value": (lambda file: flip(file, values_at(file) + 40), "bytes changed since it was recorded"),
+    "replaced": (lambda file: shutil.copy(file.with_name("shard-00002.h5"), file), "bytes changed since"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damage_is_found_and_repaired(recorded: Callable[..., Any], store: Path, kind: str) -> None:
+    damage, problem = DAMAGE[kind]
+    right, file = open_activations(store), store / "shard-00001.h5"
+    pooled, fingerprint = right.pooled(SITE), right.fingerprint
+    damage(file)
+    found = verify(store)
+    assert (found.ok, found.checked, found.repaired) == (False, 5, False)
+    assert list(found.broken) == ["shard-00001.h5"]
+    assert problem in found.broken["shard-00001.h5"]
+    assert found.frame().to_dict("records") == [{"file": "shard-00001.h5", "problem": found.broken["shard-00001.h5"]}]
+    kept = {one.name: one.stat().st_mtime_ns for one in store.glob("shard-*.h5") if one != file}
+    assert verify(store, repair=True).repaired
+    with pytest.raises(StoreError, match="has not finished"):
+        open_activations(store)
+    again = recorded(store)
+    assert again.fingerprint == fingerprint
+    np.testing.assert_array_equal(again.pooled(SITE), pooled)
+    assert {one.name: one.stat().st_mtime_ns for one in store.glob("shard-*.h5") if one != file} == kept
+    assert verify(store).ok
+
+
+@pytest.mark.parametrize("kind", ["truncated", "emptied", "missing", "no HDF5"])
+def test_a_store_with_a_damaged_shard_does_not_open(store: Path, kind: str) -> None:
+    DAMAGE[kind][0](store / "shard-00001.h5")
+    with pytest.raises(StoreError, match=r"shard-00001\.h5.*emovec verify .* --repair") as caught:
+        open_activations(store)
+    one_line(caught.value)
+
+
+READS: list[Callable[[Activations], object]] = [
+    lambda acts: acts.pooled(SITE),
+    lambda acts: list(acts.tokens(SITE)),
+    lambda acts: next(acts.shuffled(SITE, batch=10_000, seed=0)),
+    lambda acts: acts.count_tokens(SITE),
+]
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("kind", ["truncated", "emptied", "missing", "no HDF5"])
+def test_a_shard_damaged_behind_an_open_store_is_one_line(
+    store: Path, kind: str, read: Callable[[Activations], object]
+) -> None:
+    acts = open_activations(store)
+    DAMAGE[kind][0](store / "shard-00001.h5")
+    with pytest.raises(StoreError, match=r"shard-00001\.h5") as caught:
+        read(acts)
+    assert "--repair" in one_line(caught.value)
+
+
+def test_a_shard_of_somebody_else_is_one_line(store: Path) -> None:
+    acts = open_activations(store)
+    with h5py.File(store / "shard-00001.h5", "w") as file:
+        file["x"] = np.arange(3)
+    with pytest.raises(StoreError, match=r"shard-00001\.h5 is 'None' version None; this package reads 'emovec-shard'"):
+        acts.pooled(SITE)
+
+
+def test_a_shard_without_a_node_names_it(store: Path) -> None:
+    acts = open_activations(store)
+    with h5py.File(store / "shard-00001.h5", "r+") as file:
+        del file[f"sites/{SITE}/mean"]
+    with pytest.raises(StoreError, match=rf"cannot read node 'sites/{SITE}/mean' of .*shard-00001\.h5: damaged"):
+        acts.pooled(SITE)
+
+
+def test_a_value_that_cannot_be_unpacked_names_the_node(store: Path) -> None:
+    acts, file = open_activations(store), store / "shard-00001.h5"
+    place = values_at(file)
+    data = bytearray(file.read_bytes())
+    data[place : place + 16] = b"\xff" * 16  # the header of the compressed chunk
+    file.write_bytes(bytes(data))
+    with pytest.raises(StoreError, match=rf"cannot read node 'sites/{SITE}/none' of .*shard-00001\.h5: damaged"):
+        list(acts.tokens(SITE))
+    assert not verify(store).ok
+
+
+def test_a_foreign_file_beside_the_shards_is_told_and_dropped(recorded: Callable[..., Any], store: Path) -> None:
+    fingerprint = open_activations(store).fingerprint
+    shutil.copy(store / "shard-00000.h5", store / "shard-00077.h5")
+    assert verify(store).broken == {"shard-00077.h5": "not named in the manifest"}
+    assert open_activations(store).pooled(SITE).shape == (9, 32), "it is no part of the store"
+    verify(store, repair=True)
+    assert recorded(store).fingerprint == fingerprint
+    assert not (store / "shard-00077.h5").exists()
+
+
+@pytest.mark.parametrize("damage", [truncate, Path.unlink, lambda file: file.write_text("")])
+def test_texts_that_are_damaged_are_one_line(store: Path, damage: Callable[[Path], object]) -> None:
+    damage(store / "corpus.parquet")
+    for read in (open_activations, verify):
+        with pytest.raises(StoreError, match=r"corpus\.parquet is missing or") as caught:
+            read(store)
+        one_line(caught.value)
+
+
+@pytest.mark.parametrize("key", ["settings", "shards", "residual_norm", "fingerprint", "provenance", "corpus_sha256"])
+def test_a_manifest_that_lacks_a_key_names_it(store: Path, key: str) -> None:
+    manifest = read_json(store / "manifest.json")
+    write_json(store / "manifest.json", {name: value for name, value in manifest.items() if name != key})
+    for read in (open_activations, verify):
+        with pytest.raises(StoreError, match=f"lacks '{key}'"):
+            read(store)
+
+
+def test_a_manifest_that_points_outside_is_refused(store: Path) -> None:
+    manifest = read_json(store / "manifest.json")
+    shutil.copy(store / "shard-00000.h5", store.parent / "shard-00000.h5")
+    manifest["shards"][0]["file"] = "../shard-00000.h5"
+    write_json(store / "manifest.json", manifest)
+    with pytest.raises(StoreError, match="is missing"):
+        open_activations(store)
+
+
+def test_a_version_that_is_not_ours_is_named(store: Path) -> None:
+    manifest = read_json(store / "manifest.json")
+    write_json(store / "manifest.json", {**manifest, "encoding-version": "9"})
+    for read in (open_activations, verify):
+        with pytest.raises(StoreError, match="version 9; this package reads 'emovec-activations' version 1"):
+            read(store)
+
+
+def test_a_place_without_a_store_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="there are no activations at .*emovec record"):
+        open_activations(tmp_path / "none")
+    with pytest.raises(StoreError, match=r"there is no manifest\.json"):
+        verify(tmp_path / "none")
+
+
+def test_a_copied_store_reads_the_same(store: Path, tmp_path: Path) -> None:
+    shutil.copytree(store, tmp_path / "copy")
+    one, other = open_activations(store), open_activations(tmp_path / "copy")
+    assert one.fingerprint == other.fingerprint
+    np.testing.assert_array_equal(one.pooled(SITE), other.pooled(SITE))

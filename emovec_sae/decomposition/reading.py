@@ -130,7 +130,7 @@ def read_latents(
     passages: int = 8,
     window: int = 20,
 ) -> Reading:
-    """Find where latents are most active, in one streaming pass over every token.
+    """Find where latents are most active, in one streaming pass over the tokens that pool ``mean`` averaged.
 
     Parameters
     ----------
@@ -189,9 +189,10 @@ def _strongest(
     best = _Best(len(chosen), passages)
     fired, n_tokens = np.zeros(len(chosen)), 0
     for chunk in acts.tokens():
-        active = _columns(coder, chunk.values, chosen)
+        # the tokens that made the vectors: before them stand sinks, whose norm of a hundred others fires anything
+        active = _columns(coder, chunk.values, chosen) * chunk.pooled[:, None]
         fired += (active != 0).sum(0)
-        n_tokens += len(active)
+        n_tokens += int(chunk.pooled.sum())
         edges = np.flatnonzero(np.diff(chunk.text, prepend=-1, append=-1))
         for start, stop in pairwise(edges):
             best.offer(int(chunk.text[start]), active[start:stop], chunk.token_id[start:stop], window)

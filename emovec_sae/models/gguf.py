@@ -86,6 +86,8 @@ def _convert(paths: Sequence[Path], target: Path, digest: str) -> None:
             whole.unlink()
         write_json(part / _READY, collect(source=[path.name for path in paths], sha256=digest))
         part.chmod(0o755)
+        for file in part.iterdir():
+            file.chmod(0o644)
         if target.exists():  # a folder without its last file: left by an older, interrupted tool
             shutil.rmtree(target)
         part.rename(target)

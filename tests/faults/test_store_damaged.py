@@ -178,7 +178,7 @@ def test_a_version_that_is_not_ours_is_named(store: Path) -> None:
 
 
 def test_a_place_without_a_store_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="there are no activations at .*emovec record"):
+    with pytest.raises(StoreError, match=r"there are no activations at .*emovec record"):
         open_activations(tmp_path / "none")
     with pytest.raises(StoreError, match=r"there is no manifest\.json"):
         verify(tmp_path / "none")

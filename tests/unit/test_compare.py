@@ -225,6 +225,6 @@ def test_arms_are_what_their_names_say(outcome: Any) -> None:
     assert np.linalg.norm(one) == pytest.approx(1.0, abs=1e-6)
     again = random_arms(SITE, 32, draws=2, seed=0)
     np.testing.assert_array_equal(again[1].edit.unit, other)
+    rows = SimpleNamespace(cpu=lambda: SimpleNamespace(numpy=lambda: np.eye(32, dtype=np.float32)))
     with pytest.raises(ConfigError, match="holds 7 latents that are not dense, an arm wants 16"):
-        rows = SimpleNamespace(cpu=lambda: SimpleNamespace(numpy=lambda: np.eye(32, dtype=np.float32)))
         latent_arms(decomposition(), SimpleNamespace(directions=rows, site=SITE), ["e1"], sizes=(16,))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_store import SITE, MemoryStore, plant, planted_coder
 
 from emovec_sae.decomposition import cells as cells_module
 from emovec_sae.decomposition.api import decompose
@@ -17,7 +18,6 @@ from emovec_sae.directions.fit import fit_directions
 from emovec_sae.errors import ConfigError, MismatchError, StoreError
 from emovec_sae.sites import Site
 from emovec_sae.stats import bootstrap_mean
-from tests.memory_store import SITE, MemoryStore, plant, planted_coder
 
 
 def directions(store, removed=None):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from memory_store import SITE, plant, planted_coder
 
 from emovec_sae.decomposition.reading import decoder_tokens, read_latents
 from emovec_sae.errors import ConfigError, MismatchError
 from emovec_sae.provenance import read_json
 from emovec_sae.sites import Site
-from tests.memory_store import SITE, plant, planted_coder
 
 
 def words(ids):
@@ -27,18 +27,24 @@ def test_passages_are_the_strongest_texts_by_a_plain_search(planted):
         planted_coder(planted), planted.store[SITE], [3, 0, 3], detokenize=words, passages=4, window=100
     )
     assert read.latents == (0, 3)
+    pooled = [np.zeros(0, bool)] * len(planted.latents)
+    for chunk in planted.store.tokens(SITE):
+        for row in np.unique(chunk.text):
+            pooled[row] = chunk.pooled[chunk.text == row]
+    assert not all(one.all() for one in pooled)  # tokens before the offset are there, and must not count
+    active = [text * kept[:, None] for text, kept in zip(planted.latents, pooled, strict=True)]
     for latent in read.latents:
-        peaks = np.array([text[:, latent].max() for text in planted.latents])
+        peaks = np.array([text[:, latent].max() for text in active])
         order = np.argsort(-peaks)[:4]
         assert [p.id for p in read.of(latent)] == list(planted.store.frame["id"].iloc[order])
         for passage, row in zip(read.of(latent), order, strict=True):
             assert passage.peak == pytest.approx(peaks[row], rel=1e-4)
-            np.testing.assert_allclose(passage.activations, planted.latents[row][:, latent], atol=1e-4)
+            np.testing.assert_allclose(passage.activations, active[row][:, latent], atol=1e-4)
             assert passage.tokens == tuple(words(np.arange(len(passage.activations)) % 7))
             assert (passage.emotion, passage.group) == tuple(planted.store.frame.loc[row, ["emotion", "group"]])
-    rates = (np.concatenate(planted.latents) > 0).mean(0)[[0, 3]]
+    rates = (np.concatenate(active) > 0)[np.concatenate(pooled)].mean(0)[[0, 3]]
     np.testing.assert_allclose(read.firing_rate, rates, atol=1e-12)
-    assert read.n_tokens == planted.store.count_tokens(SITE)
+    assert read.n_tokens == sum(map(np.sum, pooled))
 
 
 def test_a_window_keeps_the_peak_in_view(planted):

@@ -7,13 +7,13 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from memory_store import SITE, plant, planted_coder
 
 from emovec_sae.charts.latents_by_emotion import latents_by_emotion
 from emovec_sae.decomposition.api import decompose
 from emovec_sae.decomposition.files import load_decomposition
 from emovec_sae.directions.fit import fit_directions
 from emovec_sae.errors import ConfigError, StoreError
-from tests.memory_store import SITE, plant, planted_coder
 
 
 @pytest.fixture(scope="module", params=["contrast", "omp"])

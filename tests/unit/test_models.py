@@ -143,7 +143,8 @@ def test_a_module_without_blocks_says_what_was_looked_for() -> None:
 
 def wired(model: Model, **changes: Any) -> Model:
     """A tiny model of one's own whose blocks are described wrongly."""
-    blocks = Blocks(**{"layers": model.blocks.layers, "attention": "self_attn", "mlp": "mlp", "norm": "model.norm"} | changes)  # fmt: skip
+    right = {"layers": model.blocks.layers, "attention": "self_attn", "mlp": "mlp", "norm": "model.norm"}
+    blocks = Blocks(**(right | changes))
     return Model(name="wrong", module=model.module, net=model.net, tokens=model.tokens, blocks=blocks)
 
 

@@ -179,17 +179,20 @@ def test_the_map_finds_the_planted_place() -> None:
     from emovec_sae.interventions.patching import Patching
 
     random, rows = np.random.default_rng(0), []
+    right = {
+        ("resid_post.0", "changed word"): 1.0,
+        ("resid_post.0", "last token"): 0.0,
+        ("resid_post.9", "changed word"): 0.2,
+        ("resid_post.9", "last token"): 0.8,
+    }
     for number in range(30):
-        for site, part, share in (("resid_post.0", "changed word", 1.0), ("resid_post.0", "last token", 0.0),
-                                  ("resid_post.9", "changed word", 0.2), ("resid_post.9", "last token", 0.8)):  # fmt: skip
+        for (site, part), share in right.items():
             source, target = 2 + random.normal(0, 0.3), -2 + random.normal(0, 0.3)
             facts = {"pair": str(number), "family": "f", "site": site, "layer": int(site[-1]), "position": -1}
             patched = target + share * (source - target)
             rows.append({**facts, "part": part, "patched": patched, "source": source, "target": target})
     result = Patching(pd.DataFrame(rows), pd.DataFrame(), {})
     found = {(row["site"], row["where"]): row["recovered"] for row in result.map().to_dict("records")}
-    right = {("resid_post.0", "changed word"): 1.0, ("resid_post.0", "last token"): 0.0,
-             ("resid_post.9", "changed word"): 0.2, ("resid_post.9", "last token"): 0.8}  # fmt: skip
     assert found == pytest.approx(right, abs=1e-9)
     best = result.best()
     assert (best["site"], best["where"]) == ("resid_post.0", "changed word")

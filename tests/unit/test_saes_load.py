@@ -6,11 +6,11 @@ import json
 
 import pytest
 import torch
+from memory_store import SITE, plant, planted_coder
 
 from emovec_sae.errors import ConfigError, ModelError
 from emovec_sae.saes.load import catalogue, load_sae
 from emovec_sae.sites import Site
-from tests.memory_store import SITE, plant, planted_coder
 
 RELEASE, SAE_ID = "gemma-scope-2b-pt-res-canonical", "layer_12/width_16k/canonical"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from memory_store import SITE, MemoryStore, plant, planted_coder
 
 from emovec_sae.errors import MismatchError, UnfitError
 from emovec_sae.provenance import read_json
 from emovec_sae.saes.passport import passport
 from emovec_sae.sites import Site
-from tests.memory_store import SITE, MemoryStore, plant, planted_coder
 
 
 @pytest.fixture

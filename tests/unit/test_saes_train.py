@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from memory_store import SITE, MemoryStore
 
 from emovec_sae.errors import ConfigError, StoreError
 from emovec_sae.provenance import read_json
 from emovec_sae.saes.passport import passport
 from emovec_sae.saes.train import train_sae
-from tests.memory_store import SITE, MemoryStore
 
 D, D_SAE = 16, 32
 

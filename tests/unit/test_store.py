@@ -202,7 +202,7 @@ def test_a_batch_larger_than_the_store_fills_over_epochs(planted: Planted) -> No
 
 
 def test_a_view_without_tokens_is_an_error_not_an_endless_wait(planted: Planted) -> None:
-    with pytest.raises(StoreError, match="no token of resid_post.1 is in this view"):
+    with pytest.raises(StoreError, match=r"no token of resid_post\.1 is in this view"):
         next(planted.acts.where([]).shuffled(SITE, batch=4, seed=0))
     assert list(planted.acts.where([]).tokens(SITE)) == []
 

@@ -234,7 +234,9 @@ class SiteActivations:
 
 def _picked(rows: np.ndarray | Sequence[int] | Sequence[bool] | pd.Series, count: int) -> np.ndarray:
     """Row numbers, each once: a view has one place for a recorded text."""
-    if pd.api.types.is_bool_dtype(rows) or (len(rows) and all(isinstance(one, bool | np.bool_) for one in rows)):
+    if pd.api.types.is_bool_dtype(getattr(rows, "dtype", object)) or (
+        len(rows) and all(isinstance(one, bool | np.bool_) for one in rows)
+    ):
         if len(rows) != count:
             raise StoreError(f"a mask of {len(rows)} booleans was given for {count} texts; give one a text")
         return np.flatnonzero(np.asarray(rows, dtype=bool))

@@ -89,6 +89,7 @@ def test_recorded_values_are_those_of_plain_hooks(
         for chunk in acts.tokens(site):
             for row in np.unique(chunk.text):
                 tokens[int(row)] = chunk.values[chunk.text == row]
+            np.testing.assert_array_equal(chunk.pooled, chunk.position >= OFFSET)
         for row, whole in enumerate(right[site]):
             # no special token in these texts: everything but the first is kept
             np.testing.assert_allclose(tokens[row], whole[1:], rtol=0, atol=atol)

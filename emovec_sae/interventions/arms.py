@@ -58,13 +58,13 @@ def latent_arms(
 
 
 def _first(decomposition: Decomposition, emotion: str, k: int) -> tuple[np.ndarray, np.ndarray]:
-    latents, amounts = decomposition.latents(emotion, dense=False)
-    if len(latents) < k:
+    there = len(decomposition.latents(emotion, dense=False)[0])
+    if there < k:
         raise ConfigError(
-            f"the decomposition of '{emotion}' holds {len(latents)} latents that are not dense, an arm wants {k}; "
+            f"the decomposition of '{emotion}' holds {there} latents that are not dense, an arm wants {k}; "
             f"decompose with a k above {decomposition.k}"
         )
-    return latents[:k], amounts[:k]
+    return decomposition.latents(emotion, k, dense=False)  # a pursuit's amounts are fitted to just these k
 
 
 def random_arms(site: Site, d_model: int, *, draws: int, seed: int) -> list[Arm]:

@@ -16,8 +16,8 @@ from emovec_sae.sites import Site
 if TYPE_CHECKING:
     from torch import Tensor
 
-_CONTEXT = 40
-_EARLIEST = 12
+_CONTEXT = 32
+_EARLIEST = 8
 _ROWS = 16
 
 

@@ -159,5 +159,5 @@ def test_the_sample_is_decided_by_its_seed(tiny: Callable[..., Model]) -> None:
 
 
 def test_too_few_or_too_short_texts_are_refused(tiny: Callable[..., Model]) -> None:
-    with pytest.raises(CorpusError, match="128 positions need 32 neutral texts of at least 40 tokens, got 9"):
+    with pytest.raises(CorpusError, match="128 positions need 32 neutral texts of at least 32 tokens, got 9"):
         KLProbe(tiny(), [*NEUTRAL, *["short"] * 50], site=Site("resid_post", 1))

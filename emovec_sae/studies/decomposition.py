@@ -28,7 +28,7 @@ def decomposition_stage(run: Run, context: Context) -> None:
             progress(done, 3)
         found = context.decomposition("contrast")
         words = _words(context, [int(latent) for latent in found.index])
-        labels = {latent: ", ".join(some[:3]) for latent, some in words.items()}
+        labels = {latent: ", ".join([word for word in some if _drawable(word)][:3]) for latent, some in words.items()}
         write_table(context.path, "composition", found.composition(section.shown, labels=labels))
         write_table(context.path, "latents_by_emotion", found.by_latent(labels=labels))
         write_json(context.path / "latents.json", _cards(context, found, words))
@@ -45,6 +45,11 @@ def decomposition_stage(run: Run, context: Context) -> None:
         outputs=outputs,
         work=work,
     )
+
+
+def _drawable(word: str) -> bool:
+    """Whether the fonts that figures embed have the word's letters (Latin, Greek and Cyrillic)."""
+    return all(character < "\u0530" for character in word)
 
 
 def _words(context: Context, latents: list[int]) -> dict[int, list[str]]:

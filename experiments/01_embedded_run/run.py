@@ -48,7 +48,7 @@ def number_table(results: dict[str, Any]) -> str:
 
 def _number(value: float) -> str:
     if value and abs(value) < 0.001:
-        return f"{value:.0e}"
+        return f"{value:.0e}" if abs(value) < 0.00005 else f"{value:.4f}"
     return f"{value:.0f}" if float(value).is_integer() else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3f}"
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from emovec_sae.cli.model import open_model
 from emovec_sae.cli.options import Device, Dtype, Json, ModelName
-from emovec_sae.cli.output import answer, bar, table
+from emovec_sae.cli.output import answer, bar, say, table
 
 
 def patch(
@@ -51,5 +51,7 @@ def patch(
         "skipped": len(found.skipped),
         "sites": found.provenance["sites"],
     }
-    wide = map_.pivot_table(index="site", columns="where", values="recovered", sort=False).reset_index()
+    wide = map_.pivot(index=["layer", "site"], columns="where", values="recovered").reset_index().drop(columns="layer")
+    if map_["recovered"].isna().any():
+        say("NaN: over so few pairs source and target do not differ clearly, so the fraction has no denominator")
     answer({**facts, "recovered": map_.to_dict("records"), "out": str(out)}, json_=json_, text=table(wide))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from emovec_sae.cli.options import Json
-from emovec_sae.cli.output import answer, bar, table
+from emovec_sae.cli.output import answer, bar, say, table
 
 
 def train_sae(
@@ -93,6 +93,8 @@ def passport(
     from emovec_sae.store.reader import open_activations
 
     found = passport_(load_sae(sae, sae_id), open_activations(folder))
+    if found.texts_trained_on:
+        say(f"the SAE was trained on {found.texts_trained_on} of these {found.n_texts} texts: the numbers flatter")
     if out is not None:
         found.save(out)
     answer(found.facts(), json_=json_, text=table(found.frame()))

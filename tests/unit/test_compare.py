@@ -142,9 +142,12 @@ LEVELS = (0.02, 0.05)
 def decomposition(d_sae: int = 20) -> Any:
     """What `latent_arms` asks of a decomposition of 8 latents; the first of all ranks is dense."""
     order, amounts = np.random.default_rng(4).permutation(d_sae)[:8], np.arange(8.0, 0.0, -1.0)
-    return SimpleNamespace(
-        k=8, latents=lambda emotion, k=8, *, dense=True: (order[0 if dense else 1 :], amounts[0 if dense else 1 :])
-    )
+
+    def latents(emotion: str, k: int = 8, *, dense: bool = True) -> tuple[np.ndarray, np.ndarray]:
+        first = 0 if dense else 1
+        return order[first : first + k], amounts[first : first + k]
+
+    return SimpleNamespace(k=8, latents=latents)
 
 
 def direction(seed: int, d: int = 32) -> Any:

@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def pool_batch(hidden: Tensor, counted: Tensor, averaged: Tensor, pools: tuple[str, ...]) -> dict[str, np.ndarray]:
+def pool_batch(values: Tensor, counted: Tensor, averaged: Tensor, pools: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Pool the activations of one site.
 
     Parameters
     ----------
-    hidden
-        (batch, sequence, d_model), any precision; the arithmetic is float32.
+    values
+        (batch, sequence, d_model) float32.
     counted
         (batch, sequence) bool: neither padding, nor the first token, nor special.
     averaged
@@ -32,10 +32,13 @@ def pool_batch(hidden: Tensor, counted: Tensor, averaged: Tensor, pools: tuple[s
     import torch
 
     found: dict[str, np.ndarray] = {}
-    values = hidden.float()
     if "mean" in pools:
         weights = averaged.float()
-        total = torch.einsum("bsd,bs->bd", values.masked_fill(~averaged[..., None], 0.0), weights)
+        total = torch.einsum("bsd,bs->bd", values, weights)
+        if not bool(
+            total.isfinite().all()
+        ):  # infinity times 0: a token that does not count, such as the sink, spoils it
+            total = torch.einsum("bsd,bs->bd", values.masked_fill(~averaged[..., None], 0.0), weights)
         found["mean"] = (total / weights.sum(dim=1, keepdim=True)).cpu().numpy()
     if "last" in pools:
         index = torch.where(counted, torch.arange(counted.shape[1], device=counted.device), -1).amax(dim=1)
@@ -43,9 +46,3 @@ def pool_batch(hidden: Tensor, counted: Tensor, averaged: Tensor, pools: tuple[s
     if "none" in pools:
         found["none"] = values[counted].cpu().numpy()
     return found
-
-
-def norm_sum(hidden: Tensor, averaged: Tensor) -> tuple[float, int]:
-    """Sum of the L2 norms over the averaged tokens, and how many there are."""
-    norms = hidden[averaged].float().norm(dim=-1)
-    return float(norms.sum()), int(averaged.sum())

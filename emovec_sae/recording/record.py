@@ -15,7 +15,7 @@ from emovec_sae.models.seam import forward
 from emovec_sae.models.tokens import pad
 from emovec_sae.provenance import collect
 from emovec_sae.recording.plan import Plan, make_plan
-from emovec_sae.recording.pooling import norm_sum, pool_batch
+from emovec_sae.recording.pooling import pool_batch
 from emovec_sae.sites import Site, parse_sites
 from emovec_sae.store.layout import POOLS
 from emovec_sae.store.reader import Activations, open_activations
@@ -139,11 +139,12 @@ def _shard(
         averaged[:, :offset] = False
         values = forward(model, batch, read=wanted).values
         for site, pools in wanted.items():
-            _check_finite(values[site], counted, corpus, rows, site)
-            for name, array in pool_batch(values[site], counted, averaged, pools).items():
+            exact = values[site].float()
+            lengths = exact.norm(dim=-1)  # one pass serves the mean norm and the search for what is not finite
+            _check_finite(lengths, counted, corpus, rows, site)
+            for name, array in pool_batch(exact, counted, averaged, pools).items():
                 parts[site][name].append(array)
-            total, tokens = norm_sum(values[site], averaged)
-            norms[site] = (norms[site][0] + total, norms[site][1] + tokens)
+            norms[site] = (norms[site][0] + float(lengths[averaged].sum()), norms[site][1] + int(averaged.sum()))
     order = plan.rows(index)
     positions = [np.flatnonzero(masks[row]) for row in order]
     position = np.concatenate(positions).astype(np.int32)
@@ -196,8 +197,8 @@ def _check_lengths(corpus: Corpus, model: Model, ids: list[list[int]], masks: li
             )
 
 
-def _check_finite(values: Tensor, counted: Tensor, corpus: Corpus, rows: tuple[int, ...], site: Site) -> None:
-    bad = ~values.isfinite().all(dim=-1) & counted
+def _check_finite(lengths: Tensor, counted: Tensor, corpus: Corpus, rows: tuple[int, ...], site: Site) -> None:
+    bad = ~lengths.isfinite() & counted
     if bool(bad.any()):
         place, token = (int(one) for one in bad.nonzero()[0])
         name = corpus.frame["id"].iloc[rows[place]]

@@ -8,7 +8,7 @@ import numpy as np
 
 from emovec_sae.decomposition.result import Decomposition
 from emovec_sae.directions.direction_set import DirectionSet
-from emovec_sae.errors import ConfigError
+from emovec_sae.errors import ConfigError, MismatchError
 from emovec_sae.interventions.edits import AddLatents, Shift, Steer
 from emovec_sae.saes.coder import SparseCoder
 from emovec_sae.sites import Site
@@ -48,6 +48,11 @@ def latent_arms(
 
     Dense latents (active on more than a tenth of the tokens) are left out: they would top every emotion.
     """
+    if decomposition.sae_fingerprint != coder.fingerprint:
+        raise MismatchError(
+            f"the decomposition was made with SAE '{decomposition.sae}' ({decomposition.sae_fingerprint[:8]}), this "
+            f"one is '{coder.name}' ({coder.fingerprint[:8]}); its latents have other meanings: decompose with this one"
+        )
     rows = coder.directions.cpu().numpy()
     found = []
     for emotion in emotions:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from emovec_sae.errors import ConfigError, StoreError
+from emovec_sae.errors import ConfigError, MismatchError, StoreError
 from emovec_sae.interventions.arms import Arm, latent_arms, random_arms, raw_arms
 from emovec_sae.interventions.compare import Comparison, compare, load_comparison
 from emovec_sae.interventions.edits import Shift, Steer
@@ -147,7 +147,11 @@ def decomposition(d_sae: int = 20) -> Any:
         first = 0 if dense else 1
         return order[first : first + k], amounts[first : first + k]
 
-    return SimpleNamespace(k=8, latents=latents)
+    return SimpleNamespace(k=8, latents=latents, sae="planted", sae_fingerprint="f" * 64)
+
+
+def coder(rows: Any, fingerprint: str = "f" * 64) -> Any:
+    return SimpleNamespace(directions=rows, site=SITE, name="planted", fingerprint=fingerprint)
 
 
 def direction(seed: int, d: int = 32) -> Any:
@@ -162,7 +166,7 @@ def outcome(tiny: Callable[..., Model]) -> tuple[Model, list[Arm], Comparison, l
     model = tiny("llama", seed=3)
     rows = torch.nn.functional.normalize(torch.randn(20, 32, generator=torch.Generator().manual_seed(1)), dim=1)
     arms = raw_arms({name: direction(seed) for seed, name in enumerate(LEXICON)}, list(LEXICON))
-    arms += latent_arms(decomposition(), SimpleNamespace(directions=rows, site=SITE), ["e1"], sizes=(1, 4))
+    arms += latent_arms(decomposition(), coder(rows), ["e1"], sizes=(1, 4))
     arms += random_arms(SITE, 32, draws=2, seed=0)
     texts = [f"stone river lamp paper window garden letter {index}" for index in range(8)]
     probe = KLProbe(model, texts, site=SITE, positions=16)
@@ -230,4 +234,6 @@ def test_arms_are_what_their_names_say(outcome: Any) -> None:
     np.testing.assert_array_equal(again[1].edit.unit, other)
     rows = SimpleNamespace(cpu=lambda: SimpleNamespace(numpy=lambda: np.eye(32, dtype=np.float32)))
     with pytest.raises(ConfigError, match="holds 7 latents that are not dense, an arm wants 16"):
-        latent_arms(decomposition(), SimpleNamespace(directions=rows, site=SITE), ["e1"], sizes=(16,))
+        latent_arms(decomposition(), coder(rows), ["e1"], sizes=(16,))
+    with pytest.raises(MismatchError, match="made with SAE 'planted'"):
+        latent_arms(decomposition(), coder(rows, "0" * 64), ["e1"], sizes=(1,))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import cache
-from typing import TYPE_CHECKING
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -40,3 +41,29 @@ def tiny() -> Callable[..., Model]:
     from emovec_sae.testing import tiny_model
 
     return cache(tiny_model)
+
+
+RECORDED = {"resid_post.1": ("mean", "last", "none"), "resid_post.2": ("mean",)}
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Record the tiny corpus, small enough to be broken many times: nine texts, five shards."""
+    from emovec_sae.recording import job
+    from emovec_sae.recording.plan import make_plan
+    from emovec_sae.recording.record import record
+    from emovec_sae.testing import tiny_corpus, tiny_model
+
+    monkeypatch.setattr(job, "make_plan", partial(make_plan, per_shard=2))
+
+    def run(out: Path, **options: Any) -> Any:
+        options = {
+            "model": tiny_model(),
+            "corpus": tiny_corpus(),
+            "sites": RECORDED,
+            "offset": 5,
+            "budget": 130,
+        } | options
+        return record(options.pop("model"), options.pop("corpus"), out=out, **options)
+
+    return run

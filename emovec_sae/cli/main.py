@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
+from emovec_sae.cli.output import show_messages
 from emovec_sae.errors import EmovecError
 
 app = App(
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 on success, 2 for bad input, 130 when interrupted.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    show_messages()
     warnings.simplefilter("ignore")  # what people should know is an error or a line of ours
     try:
         app(

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from emovec_sae.provenance import plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def say(text: str) -> None:
@@ -48,10 +53,27 @@ def _told(value: Any) -> str:
     return f"{found:.4g}" if isinstance(found, float) else str(found)
 
 
+@cache
+def _console() -> Console:
+    """Standard error; bars and messages share it, so that neither writes into the other."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def show_messages() -> None:
+    """Send the package's messages to standard error: warnings of any room, and what recording decides."""
+    from rich.logging import RichHandler
+
+    package = logging.getLogger("emovec_sae")
+    if not package.handlers:
+        package.addHandler(RichHandler(console=_console(), show_time=False, show_level=False, show_path=False))
+    logging.getLogger("emovec_sae.recording").setLevel(logging.INFO)
+
+
 @contextmanager
 def bar(about: str) -> Generator[Callable[[int, int], None]]:
     """A progress bar on standard error while something runs; gives what to call with (done, in all)."""
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
@@ -61,7 +83,7 @@ def bar(about: str) -> Generator[Callable[[int, int], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=_console()) as progress:
         task = progress.add_task(about, total=None)
 
         def update(done: int, total: int) -> None:

@@ -19,12 +19,18 @@ def record(
     sites: str,
     out: Path,
     model: ModelName = "smollm2-135m-instruct",
-    pool: Annotated[list[Literal["mean", "last", "none"]] | None, Parameter(negative="")] = None,
-    offset: int = 20,
+    pool: Annotated[list[Literal["mean", "last", "max", "span", "none"]] | None, Parameter(negative="")] = None,
+    offset: int | None = None,
+    format_: Annotated[Literal["plain", "chat"], Parameter(name="--format")] = "plain",
+    role: Literal["user", "assistant"] = "user",
+    read: Literal["text", "reply", "all"] = "text",
+    long: Literal["error", "truncate", "split"] = "error",
     emotions: str | None = None,
     groups: str | None = None,
     limit: int | None = None,
     budget: int | None = None,
+    engine: Literal["local", "ray", "ndif"] = "local",
+    workers: int | None = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     json_: Json = False,
@@ -40,9 +46,19 @@ def record(
     out
         Folder to write; the same command goes on where it was interrupted.
     pool
-        mean (from token OFFSET on; the default), last, none (every token, for SAEs and decomposition); repeatable.
+        mean and max (from token OFFSET on; mean is the default), last, span (the characters that the column 'span'
+        marks), none (every token, for SAEs and decomposition); repeatable.
     offset
-        First token that mean uses, counted from 0.
+        First token of mean and max, counted from where reading begins: 20, and 0 for --read reply.
+    format_
+        plain, or chat: each text as a message in the model's chat template.
+    role
+        Whose message it is in chat format; an assistant's text answers the column 'prompt'.
+    read
+        Tokens that are used: the text's own, the reply header after it (chat), or all. Never position 0 and special
+        tokens.
+    long
+        What to do with a text longer than the context: error, truncate, or split into texts of their own.
     emotions
         Keep these emotions: names with commas between, or core.
     groups
@@ -50,7 +66,11 @@ def record(
     limit
         Keep the first so many texts.
     budget
-        Padded tokens of a batch.
+        Padded tokens of a batch; found by a short probe otherwise, and kept with the recording.
+    engine
+        local; ray: workers on a Ray cluster; ndif: the National Deep Inference Fabric.
+    workers
+        Number of Ray workers; one for each GPU or CPU of the cluster otherwise.
     """
     from emovec_sae.corpora.packaged import load_corpus
     from emovec_sae.recording.record import record as record_
@@ -61,13 +81,27 @@ def record(
     loaded = open_model(model, device=device, dtype=dtype)
     with bar(f"record {len(texts)} texts") as progress:
         acts = record_(
-            loaded, texts, sites=sites, pool=pool or ["mean"], out=out, offset=offset, budget=budget, progress=progress
+            loaded,
+            texts,
+            sites=sites,
+            pool=pool or ["mean"],
+            out=out,
+            offset=offset,
+            format=format_,
+            role=role,
+            read=read,
+            long=long,
+            budget=budget,
+            engine=engine,
+            workers=workers,
+            progress=progress,
         )
     facts = {
         "out": str(out),
         "texts": len(acts),
         "sites": [str(site) for site in acts.sites],
         "pools": list(acts.pools),
+        "budget": acts.settings["budget"],
     }
     facts |= {"tokens": int(acts.frame["n_tokens"].sum()), "residual_norm": acts.residual_norm, "model": acts.model}
     answer(facts, json_=json_, text=repr(acts))

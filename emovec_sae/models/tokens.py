@@ -45,7 +45,7 @@ class Batch:
         return int(self.input_ids.shape[0])
 
 
-def pad(sequences: Sequence[Sequence[int]], *, pad_id: int, device: Any = "cpu", side: str = "right") -> Batch:
+def pad(sequences: Sequence[Sequence[int] | np.ndarray], *, pad_id: int, device: Any = "cpu", side: str = "right") -> Batch:
     """Pad token sequences into a `Batch`.
 
     Right padding keeps positions as they are and is what recording and scoring use; generation needs the left side.
@@ -57,7 +57,7 @@ def pad(sequences: Sequence[Sequence[int]], *, pad_id: int, device: Any = "cpu",
     mask = torch.zeros((len(sequences), longest), dtype=torch.bool)
     for row, sequence in enumerate(sequences):
         where = slice(0, len(sequence)) if side == "right" else slice(longest - len(sequence), longest)
-        ids[row, where] = torch.tensor(list(sequence), dtype=torch.long)
+        ids[row, where] = torch.as_tensor(np.asarray(sequence, dtype=np.int64))
         mask[row, where] = True
     return Batch(ids.to(device), mask.to(device))
 
@@ -90,14 +90,64 @@ class Tokens:
         Raises
         ------
         CorpusError
-            If a text has no token at all.
+            If a text has no token at all, or holds half a character (a lone surrogate).
         """
-        if not texts:
-            return []
-        found = self.tokenizer(list(texts), add_special_tokens=special)["input_ids"]
-        for row, ids in enumerate(found):
+        return self._encode(texts, special=special)["input_ids"] if texts else []
+
+    def encode_with_offsets(
+        self, texts: Sequence[str], *, special: bool = True
+    ) -> tuple[list[list[int]], list[list[tuple[int, int]]]]:
+        """Token ids of each text, and the characters ``[first, last)`` that each token covers.
+
+        Raises
+        ------
+        ModelError
+            If the tokenizer cannot tell them (a slow one).
+        CorpusError
+            As for `encode`.
+        """
+        if not self.tokenizer.is_fast:
+            raise ModelError(
+                f"the tokenizer {type(self.tokenizer).__name__} does not say which characters a token covers, which "
+                "spans, chat format and splitting need; use a model with a fast tokenizer, or plain whole texts"
+            )
+        found = self._encode(texts, special=special, return_offsets_mapping=True)
+        return found["input_ids"], found["offset_mapping"]
+
+    def _encode(self, texts: Sequence[str], *, special: bool, **options: Any) -> Any:
+        try:
+            found = self.tokenizer(list(texts), add_special_tokens=special, **options)
+        except (UnicodeEncodeError, TypeError) as error:  # tokenizers wants UTF-8, which half a character has not
+            for row, text in enumerate(texts):
+                if any("\ud800" <= one <= "\udfff" for one in text):
+                    raise CorpusError(
+                        f"text {row} holds half a character (a lone surrogate): {ascii(text[:40])}; repair the file "
+                        "that it came from"
+                    ) from error
+            raise
+        for row, ids in enumerate(found["input_ids"]):
             if not ids:
                 raise CorpusError(f"text {row} has no tokens: {texts[row][:40]!r}; leave it out")
+        return found
+
+    def render(self, messages: Sequence[dict[str, str]], *, reply: bool) -> str:
+        """A conversation as the chat template writes it; with `reply`, up to where the assistant's answer begins.
+
+        Raises
+        ------
+        ModelError
+            If the model has no chat template, or its template refuses the conversation.
+        """
+        from jinja2 import TemplateError
+
+        if not self.chat:
+            raise ModelError("this model has no chat template; give plain text (format='plain')")
+        try:
+            found: Any = self.tokenizer.apply_chat_template(
+                list(messages), add_generation_prompt=reply, tokenize=False
+            )
+        except TemplateError as error:
+            raise ModelError(f"the chat template refuses the conversation: {error}") from error
         return found
 
     def chat_prompt(self, text: str) -> list[int]:
@@ -108,11 +158,7 @@ class Tokens:
         ModelError
             If the model has no chat template.
         """
-        if not self.chat:
-            raise ModelError("this model has no chat template; give plain text (format='plain')")
-        message = [{"role": "user", "content": text}]
-        found = self.tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=True, return_dict=True)
-        return list(found["input_ids"])
+        return self.encode([self.render([{"role": "user", "content": text}], reply=True)], special=False)[0]
 
     def counted(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """Which tokens may be pooled, trained on or scored: neither the first nor special ones.

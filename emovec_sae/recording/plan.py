@@ -10,6 +10,8 @@ import numpy as np
 from emovec_sae.provenance import digest
 
 TEXTS_PER_SHARD = 128
+TOKENS_PER_SHARD = 65_536
+"""Long texts close a shard sooner: it is held in memory, every token of it where pool ``none`` is asked for."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Plan:
         return [row for batch in self.shards[shard] for row in batch]
 
 
-def make_plan(lengths: Sequence[int], *, budget: int, per_shard: int = TEXTS_PER_SHARD) -> Plan:
+def make_plan(lengths: Sequence[int] | np.ndarray, *, budget: int, per_shard: int = TEXTS_PER_SHARD) -> Plan:
     """Sort texts by length into batches of at most `budget` padded tokens, and batches into shards.
 
     Parameters
@@ -44,7 +46,7 @@ def make_plan(lengths: Sequence[int], *, budget: int, per_shard: int = TEXTS_PER
     budget
         Padded tokens of a batch; a longer text is a batch by itself.
     per_shard
-        A shard is closed once it holds this many texts.
+        A shard is closed once it holds this many texts, or `TOKENS_PER_SHARD` tokens.
     """
     batches: list[tuple[int, ...]] = []
     batch: list[int] = []
@@ -57,11 +59,14 @@ def make_plan(lengths: Sequence[int], *, budget: int, per_shard: int = TEXTS_PER
         batches.append(tuple(batch))
     shards: list[tuple[tuple[int, ...], ...]] = []
     open_shard: list[tuple[int, ...]] = []
+    texts = tokens = 0
     for one in batches:
         open_shard.append(one)
-        if sum(map(len, open_shard)) >= per_shard:
+        texts += len(one)
+        tokens += sum(int(lengths[row]) for row in one)
+        if texts >= per_shard or tokens >= TOKENS_PER_SHARD:
             shards.append(tuple(open_shard))
-            open_shard = []
+            open_shard, texts, tokens = [], 0, 0
     if open_shard:
         shards.append(tuple(open_shard))
     return Plan(tuple(shards))

@@ -13,7 +13,7 @@ UNFINISHED = "recording.json"
 """The settings of a recording that has not finished."""
 CORPUS = "corpus.parquet"
 LOCK = ".lock"
-POOLS = ("mean", "last", "none")
+POOLS = ("mean", "last", "max", "span", "none")
 
 
 def shard_name(index: int) -> str:

@@ -23,10 +23,11 @@ CHILD = """
 import os, signal, sys
 from functools import partial
 from pathlib import Path
-from emovec_sae.recording import record as room
+from emovec_sae.recording import job
 from emovec_sae.recording.plan import make_plan
+from emovec_sae.recording.record import record
 from emovec_sae.testing import tiny_corpus, tiny_model
-room.make_plan = partial(make_plan, per_shard=2)
+job.make_plan = partial(make_plan, per_shard=2)
 out, moment, limit = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 if limit:
     import resource
@@ -41,7 +42,7 @@ def last(part, target):
 Path.replace = last
 from emovec_sae.errors import StoreError
 try:
-    room.record(tiny_model(), tiny_corpus(), offset=5, budget=130, out=out,
+    record(tiny_model(), tiny_corpus(), offset=5, budget=130, out=out,
                 sites={"resid_post.1": ("mean", "last", "none"), "resid_post.2": ("mean",)})
 except StoreError as error:
     print(error)

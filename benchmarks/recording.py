@@ -1,9 +1,9 @@
-"""Recording beside its limit: bare forward hooks on the same batches, stopped at the same block, writing nothing.
+"""Recording beside its limit, bare forward hooks, and beside the ways in which others get the same activations.
 
-    .venv/bin/python benchmarks/recording.py [--texts 96] [--rounds 5]
+    .venv/bin/python benchmarks/recording.py [--texts 96] [--rounds 5] [--peer-rounds 2] [--budget 512]
 
-Both run in turn in one process on the embedded model; quote the ratio of the medians, not an absolute time. Prints one
-JSON object.
+All run in turn in one process on the embedded model, in the same precision, 13 sites; quote ratios, not absolute
+times. ``pooled`` and ``tokens`` write their shards to disk. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -14,87 +14,81 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from peers import LAYERS, PEERS, hooks
 
 from emovec_sae.corpora.packaged import load_corpus
 from emovec_sae.models.load import load_model
-from emovec_sae.models.tokens import pad
-from emovec_sae.recording.plan import make_plan
 from emovec_sae.recording.record import record
 
-BUDGET = 512
-LAYERS = range(12, 25)
 TOKENS_AT = 18
+MEAN = {f"resid_post.{LAYERS[0]}-{LAYERS[-1]}": ("mean",)}
+EVERY = MEAN | {f"resid_post.{TOKENS_AT}": ("mean", "none")}
 
 
-class Deep(Exception):
-    """Raised by the hook of the deepest block, so that the blocks above do not run."""
-
-
-def bare(model: Any, texts: list[str]) -> None:
-    """The limit: hooks that keep a reference to what they see."""
-    ids = model.tokens.encode(texts)
-    kept: dict[int, torch.Tensor] = {}
-
-    def hook(layer: int) -> Any:
-        def keep(_module: Any, _inputs: Any, output: Any) -> None:
-            kept[layer] = output
-            if layer == LAYERS[-1]:
-                raise Deep
-
-        return keep
-
-    handles = [model.module.model.layers[layer].register_forward_hook(hook(layer)) for layer in LAYERS]
-    try:
-        with torch.no_grad():
-            for shard in make_plan([len(one) for one in ids], budget=BUDGET).shards:
-                for rows in shard:
-                    batch = pad([ids[row] for row in rows], pad_id=model.tokens.pad_id)
-                    try:
-                        model.module(**batch.inputs())
-                    except Deep:
-                        continue
-    finally:
-        for handle in handles:
-            handle.remove()
+def ratios(seconds: dict[str, list[float]], to: str) -> dict[str, Any]:
+    """Median ratio of speeds to a way, and that of each round: the rounds are paired."""
+    found = {}
+    for name, times in seconds.items():
+        rounds = [a / b for a, b in zip(seconds[to], times, strict=False)]
+        found[name] = {"median": round(statistics.median(rounds), 3), "rounds": [round(one, 3) for one in rounds]}
+    return found
 
 
 def main() -> None:
-    """Time both in turn."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Time every way in turn."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--peer-rounds", type=int, default=2)
+    parser.add_argument("--budget", type=int, default=512)
     options = parser.parse_args()
     model = load_model("smollm2-135m-instruct", device="cpu")
     corpus = load_corpus("stories", emotions="core", groups="demo").head(options.texts)
     texts = corpus.frame["text"].tolist()
     tokens = sum(map(len, model.tokens.encode(texts)))
-    mean = {f"resid_post.{LAYERS[0]}-{LAYERS[-1]}": ("mean",)}
-    every = mean | {f"resid_post.{TOKENS_AT}": ("mean", "none")}
-    seconds: dict[str, list[float]] = {"hooks": [], "pooled": [], "tokens": []}
-    bare(model, texts)
+    seconds: dict[str, list[float]] = {}
+    sizes: dict[str, float] = {}
+
+    def recorded(name: str, sites: dict[str, tuple[str, ...]]) -> Callable[[], None]:
+        def run() -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                acts = record(model, corpus, sites=sites, budget=options.budget, out=Path(folder) / name)
+                pooled = len(LAYERS) * len(acts) * model.d_model
+                stored = acts.count_tokens(f"resid_post.{TOKENS_AT}") * model.d_model if sites is EVERY else 0
+                sizes[name] = sum(shard["bytes"] for shard in acts.manifest["shards"]) / (pooled + stored)
+
+        return run
+
+    ways: dict[str, Callable[[], Any]] = {
+        "hooks": lambda: hooks(model, texts, options.budget),
+        "pooled": recorded("pooled", MEAN),
+        "tokens": recorded("tokens", EVERY),
+    }
+    peers = {name: (lambda peer=peer: peer(model, texts)) for name, peer in PEERS.items()}
+    hooks(model, texts, options.budget)
     for number in range(options.rounds):
-        with tempfile.TemporaryDirectory() as folder:
-            for name, sites in (("hooks", None), ("pooled", mean), ("tokens", every)):
-                began = time.perf_counter()
-                if sites is None:
-                    bare(model, texts)
-                else:
-                    record(model, corpus, sites=sites, budget=BUDGET, out=Path(folder) / f"{name}{number}")
-                seconds[name].append(time.perf_counter() - began)
-    middle = {name: statistics.median(times) for name, times in seconds.items()}
+        for name, run in (ways | peers if number < options.peer_rounds else ways).items():
+            began = time.perf_counter()
+            run()
+            seconds.setdefault(name, []).append(time.perf_counter() - began)
     found = {
         "tokens": tokens,
-        "rounds": options.rounds,
-        "tokens_per_second": {name: round(tokens / value) for name, value in middle.items()},
-        "ratio_to_hooks": {name: round(middle["hooks"] / middle[name], 3) for name in ("pooled", "tokens")},
-        "ratio_by_round": {
-            name: [round(a / b, 3) for a, b in zip(seconds["hooks"], seconds[name], strict=True)]
-            for name in ("pooled", "tokens")
+        "dtype": model.dtype,
+        "threads": torch.get_num_threads(),
+        "budget": options.budget,
+        "tokens_per_second": {name: round(tokens / statistics.median(times)) for name, times in seconds.items()},
+        "speed_to_hooks": ratios(seconds, "hooks"),
+        "pooled_speed_to_peers": {
+            name: round(statistics.median(seconds[name]) / statistics.median(seconds["pooled"]), 2)
+            for name in PEERS
+            if name in seconds
         },
+        "bytes_a_value": {name: round(size, 2) for name, size in sizes.items()},
     }
     sys.stdout.write(json.dumps(found) + "\n")
 

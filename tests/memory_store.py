@@ -9,7 +9,7 @@ import pandas as pd
 
 from emovec_sae.errors import StoreError
 from emovec_sae.sites import Site
-from emovec_sae.store.reader import SiteActivations
+from emovec_sae.store.site_view import SiteActivations
 from emovec_sae.store.stream import TokenChunk
 
 SITE = Site("resid_post", 2)

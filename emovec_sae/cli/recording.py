@@ -1,4 +1,4 @@
-"""emovec record, verify: activations into shards, and the check of shards."""
+"""emovec record: activations into shards."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from cyclopts import Parameter
 
 from emovec_sae.cli.model import open_model
 from emovec_sae.cli.options import Device, Dtype, Json, ModelName
-from emovec_sae.cli.output import answer, bar, table
-from emovec_sae.errors import StoreError
+from emovec_sae.cli.output import answer, bar
 
 
 def record(
@@ -105,26 +104,3 @@ def record(
     }
     facts |= {"tokens": int(acts.frame["n_tokens"].sum()), "residual_norm": acts.residual_norm, "model": acts.model}
     answer(facts, json_=json_, text=repr(acts))
-
-
-def verify(folder: Path, *, repair: bool = False, json_: Json = False) -> None:
-    """Check a folder of activations: digests, schema, completeness. Exit code 2 if something is broken.
-
-    Parameters
-    ----------
-    folder
-        What record wrote.
-    repair
-        Drop what is broken; recording again then makes just that.
-    """
-    from emovec_sae.store.verify import verify as verify_
-
-    found = verify_(folder, repair=repair)
-    facts = {"checked": found.checked, "broken": found.broken, "repaired": found.repaired}
-    answer(facts, json_=json_, text=f"{found.checked} shards whole" if found.ok else table(found.frame()))
-    if not found.ok and not found.repaired:
-        raise StoreError(f"{len(found.broken)} of {found.checked} shards of {folder} are broken; --repair drops them")
-    if found.repaired:
-        raise StoreError(
-            f"{len(found.broken)} broken shards of {folder} were dropped; run the same record command again"
-        )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from emovec_sae.saes.coder import SparseCoder
-    from emovec_sae.store.reader import SiteActivations
+    from emovec_sae.store.site_view import SiteActivations
 
 CELL_BUDGET = 512 * 2**20
 """Bytes of cell means held in memory; larger tables lie in an unnamed temporary file that is mapped."""

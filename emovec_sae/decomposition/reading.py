@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from emovec_sae.saes.coder import SparseCoder
-    from emovec_sae.store.reader import SiteActivations
+    from emovec_sae.store.site_view import SiteActivations
 
 TokenStrings = Callable[[list[int]], list[str]]
 """Turns token ids into one string a token."""

@@ -45,7 +45,9 @@ class Batch:
         return int(self.input_ids.shape[0])
 
 
-def pad(sequences: Sequence[Sequence[int] | np.ndarray], *, pad_id: int, device: Any = "cpu", side: str = "right") -> Batch:
+def pad(
+    sequences: Sequence[Sequence[int] | np.ndarray], *, pad_id: int, device: Any = "cpu", side: str = "right"
+) -> Batch:
     """Pad token sequences into a `Batch`.
 
     Right padding keeps positions as they are and is what recording and scoring use; generation needs the left side.
@@ -121,7 +123,7 @@ class Tokens:
             for row, text in enumerate(texts):
                 if any("\ud800" <= one <= "\udfff" for one in text):
                     raise CorpusError(
-                        f"text {row} holds half a character (a lone surrogate): {ascii(text[:40])}; repair the file "
+                        f"text {row} holds half a character (a lone surrogate): {text[:40]!a}; repair the file "
                         "that it came from"
                     ) from error
             raise
@@ -143,9 +145,7 @@ class Tokens:
         if not self.chat:
             raise ModelError("this model has no chat template; give plain text (format='plain')")
         try:
-            found: Any = self.tokenizer.apply_chat_template(
-                list(messages), add_generation_prompt=reply, tokenize=False
-            )
+            found: Any = self.tokenizer.apply_chat_template(list(messages), add_generation_prompt=reply, tokenize=False)
         except TemplateError as error:
             raise ModelError(f"the chat template refuses the conversation: {error}") from error
         return found

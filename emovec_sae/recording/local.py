@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from emovec_sae.models.model import Model
@@ -29,9 +30,9 @@ def record_here(model: Model, job: Job, writer: StoreWriter, progress: Progress 
     done = 0
     # leaving the block waits for the shard that is being written: interrupted, it is kept
     with ThreadPoolExecutor(1, thread_name_prefix="shards") as background:
-        written: Future[None] | None = None
+        written: Future[Path] | None = None
         for index in range(len(job.plan.shards)):
-            if not writer.has(index):
+            if not writer.has(index, job.plan.rows(index)):
                 shard = record_shard(runner, job, index)
                 if written is not None:
                     written.result()

@@ -18,7 +18,8 @@ from emovec_sae.sites import Site
 from emovec_sae.stats import Interval, bootstrap_ratio
 
 if TYPE_CHECKING:
-    from emovec_sae.store.reader import Activations, SiteActivations
+    from emovec_sae.store.reader import Activations
+    from emovec_sae.store.site_view import SiteActivations
 
 DENSE = 0.1
 """A latent is dense when it fires on more than this share of the tokens."""
@@ -181,7 +182,7 @@ def passport(
 
 
 def _at_site(coder: SparseCoder, acts: Activations | SiteActivations) -> SiteActivations:
-    from emovec_sae.store.reader import SiteActivations
+    from emovec_sae.store.site_view import SiteActivations
 
     if isinstance(acts, SiteActivations) or hasattr(acts, "activations"):
         return acts  # pyright: ignore[reportReturnType]

@@ -21,7 +21,7 @@ from emovec_sae.saes.sinks import sink_limit, without_sinks
 if TYPE_CHECKING:
     import torch
 
-    from emovec_sae.store.reader import SiteActivations
+    from emovec_sae.store.site_view import SiteActivations
 
 SAMPLE = 16384
 """Tokens from which the mean, the scale and the sink limit are taken before training."""

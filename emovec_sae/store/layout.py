@@ -23,5 +23,12 @@ def shard_name(index: int) -> str:
 
 def mark(node: Any, kind: str) -> None:
     """Write the type and version that every HDF5 node carries."""
-    node.attrs["encoding-type"] = kind
-    node.attrs["encoding-version"] = VERSION
+    put_text(node, "encoding-type", kind)
+    put_text(node, "encoding-version", VERSION)
+
+
+def put_text(node: Any, name: str, value: str) -> None:
+    """Write a text attribute of fixed length: it lies inside of the node's header, under that one's checksum."""
+    import h5py
+
+    node.attrs.create(name, value, dtype=h5py.string_dtype("utf-8", len(value.encode())))

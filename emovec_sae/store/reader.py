@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,8 +15,13 @@ from emovec_sae.errors import StoreError, suggest
 from emovec_sae.sites import Site
 from emovec_sae.store.layout import CORPUS, MANIFEST, UNFINISHED
 from emovec_sae.store.manifest import read_manifest
+from emovec_sae.store.rows import chosen, picked_rows
 from emovec_sae.store.shard import open_shard
-from emovec_sae.store.stream import TokenChunk, shuffled, token_chunks
+from emovec_sae.store.site_view import SiteActivations
+from emovec_sae.store.stream import TokenChunk, pooled_chunks, shuffled, token_chunks
+
+if TYPE_CHECKING:
+    import xarray
 
 
 @dataclass(frozen=True, repr=False)
@@ -118,8 +123,29 @@ class Activations:
         StoreError
             If a boolean is missing or superfluous, a row does not exist, or one is named twice.
         """
-        picked = _picked(rows, len(self))
+        picked = picked_rows(rows, len(self))
         return Activations(self.path, self.manifest, self.frame.iloc[picked].reset_index(drop=True), self.rows[picked])
+
+    def select(
+        self, *, emotions: str | Iterable[str] | None = None, groups: str | Iterable[str] | None = None
+    ) -> Activations:
+        """Show the texts of some emotions and groups only, in the order in which they stand.
+
+        Parameters
+        ----------
+        emotions, groups
+            Names, as a list or with commas between; None keeps all.
+
+        Raises
+        ------
+        StoreError
+            If a name does not occur in this view.
+        """
+        keep = np.ones(len(self), dtype=bool)
+        for column, names in (("emotion", emotions), ("group", groups)):
+            if names is not None:
+                keep &= self.frame[column].isin(chosen(names, self.frame[column], column)).to_numpy()
+        return self.where(keep)
 
     def has_tokens(self, site: str | Site) -> bool:
         """Whether every token of a site was recorded (pool ``none``)."""
@@ -137,21 +163,33 @@ class Activations:
         StoreError
             If that site or pool was not recorded, or a shard is damaged.
         """
-        place = self._site(site)
-        if pool == "none" or pool not in self.pools_of(place):
-            pools = ", ".join(one for one in self.pools_of(place) if one != "none") or "no pooled values"
-            raise StoreError(
-                f"{self.path} has no pool '{pool}' at {place} (there: {pools}); record it with --pool {pool}"
-            )
+        place = self._with_pool(site, pool)
         found = np.empty((len(self.rows), int(self.model["d_model"])), np.float32)
-        order = self._order
-        for path in self.shards:
-            with open_shard(path) as shard:
-                here = order[shard.array("texts/row")]
-                kept = here >= 0
-                if kept.any():
-                    found[here[kept]] = shard.array(f"sites/{place}/{pool}")[kept]
+        for rows, values in pooled_chunks(self.shards, f"sites/{place}/{pool}", self._order):
+            found[rows] = values
         return found
+
+    def pooled_chunks(self, site: str | Site, pool: str = "mean") -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Pooled activations shard by shard, in storage order, for what does not fit into memory.
+
+        Yields
+        ------
+        rows, values
+            Rows of `frame`, (texts,) int64, and their values, (texts, d_model) float32.
+        """
+        return pooled_chunks(self.shards, f"sites/{self._with_pool(site, pool)}/{pool}", self._order)
+
+    def to_pandas(self, site: str | Site, pool: str = "mean") -> pd.DataFrame:
+        """Pooled activations at a site as a frame: texts by id, emotion and group; a column a coordinate."""
+        from emovec_sae.store.exits import to_pandas
+
+        return to_pandas(self, site, pool)
+
+    def to_xarray(self, pool: str = "mean") -> xarray.DataArray:
+        """Pooled activations of every site that has the pool: (site, text, d_model), labelled; needs xarray."""
+        from emovec_sae.store.exits import to_xarray
+
+        return to_xarray(self, pool)
 
     def tokens(self, site: str | Site, *, chunk: int = 8192) -> Iterator[TokenChunk]:
         """Every recorded token at a site, in chunks of whole texts of about `chunk` tokens.
@@ -199,6 +237,15 @@ class Activations:
             )
         return place
 
+    def _with_pool(self, site: str | Site, pool: str) -> Site:
+        place = self._site(site)
+        if pool == "none" or pool not in self.pools_of(place):
+            pools = ", ".join(one for one in self.pools_of(place) if one != "none") or "no pooled values"
+            raise StoreError(
+                f"{self.path} has no pool '{pool}' at {place} (there: {pools}); record it with --pool {pool}"
+            )
+        return place
+
     def _with_tokens(self, site: str | Site) -> Site:
         place = self._site(site)
         if not self.has_tokens(place):
@@ -206,47 +253,6 @@ class Activations:
                 f"{self.path} holds pooled values only at {place}; record every token there with --pool none"
             )
         return place
-
-
-@dataclass(frozen=True)
-class SiteActivations:
-    """One site of a store."""
-
-    activations: Activations
-    site: Site
-
-    def pooled(self, pool: str = "mean") -> np.ndarray:
-        """See `Activations.pooled`."""
-        return self.activations.pooled(self.site, pool)
-
-    def tokens(self, *, chunk: int = 8192) -> Iterator[TokenChunk]:
-        """See `Activations.tokens`."""
-        return self.activations.tokens(self.site, chunk=chunk)
-
-    def shuffled(self, *, batch: int, seed: int, buffer: int = 65536) -> Iterator[np.ndarray]:
-        """See `Activations.shuffled`."""
-        return self.activations.shuffled(self.site, batch=batch, seed=seed, buffer=buffer)
-
-    def count_tokens(self) -> int:
-        """See `Activations.count_tokens`."""
-        return self.activations.count_tokens(self.site)
-
-
-def _picked(rows: np.ndarray | Sequence[int] | Sequence[bool] | pd.Series, count: int) -> np.ndarray:
-    """Row numbers, each once: a view has one place for a recorded text."""
-    if pd.api.types.is_bool_dtype(getattr(rows, "dtype", object)) or (
-        len(rows) and all(isinstance(one, bool | np.bool_) for one in rows)
-    ):
-        if len(rows) != count:
-            raise StoreError(f"a mask of {len(rows)} booleans was given for {count} texts; give one a text")
-        return np.flatnonzero(np.asarray(rows, dtype=bool))
-    picked = np.asarray(rows, dtype=np.int64)
-    if len(picked) and (picked.min() < -count or picked.max() >= count):
-        raise StoreError(f"row {int(picked[np.argmax(np.abs(picked))])} does not exist: there are {count} texts")
-    picked = picked % max(count, 1)
-    if len(np.unique(picked)) != len(picked):
-        raise StoreError("a row is named twice; a view shows each text once (repeat the rows of pooled values instead)")
-    return picked
 
 
 def open_activations(path: str | Path) -> Activations:

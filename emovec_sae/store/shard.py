@@ -12,10 +12,16 @@ import numpy as np
 
 from emovec_sae.errors import StoreError
 from emovec_sae.provenance import atomic
-from emovec_sae.store.layout import SHARD, VERSION, mark
+from emovec_sae.store.layout import SHARD, VERSION, mark, put_text
 
 _BLOCK = 2**22
 """Bytes by which a file in memory grows."""
+_CHUNK = 2**18
+"""Values of a compressed chunk, whole rows: what is read, checked and unpacked at once."""
+_LIBRARY = ("v110", "v110")
+"""Groups, attributes and chunk indices of this version carry checksums, as the older default's do not."""
+FILTERS = ("lz4", "gzip")
+"""``lz4``: bitshuffle and lz4, fast, needs hdf5plugin to read. ``gzip``: shuffle and gzip, which HDF5 itself reads."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,8 @@ class Shard:
     norms: Mapping[str, tuple[float, int]] = field(default_factory=dict)
 
 
-def write_shard(path: Path, shard: Shard, *, recording: str) -> None:
-    """Write a shard atomically, compressed with bitshuffle and lz4.
+def write_shard(path: Path, shard: Shard, *, recording: str, packing: str = "lz4") -> None:
+    """Write a shard atomically, compressed, every array with a checksum over its stored bytes.
 
     Parameters
     ----------
@@ -59,6 +65,8 @@ def write_shard(path: Path, shard: Shard, *, recording: str) -> None:
         What goes into it.
     recording
         Digest of the recording's settings: a shard of another recording is never taken for one of this.
+    packing
+        One of `FILTERS`.
 
     Raises
     ------
@@ -66,7 +74,7 @@ def write_shard(path: Path, shard: Shard, *, recording: str) -> None:
         If the disk is full or the folder cannot be written.
     """
     try:
-        image = _image(shard, recording)
+        image = _image(shard, recording, packing)
         with atomic(path) as part:
             part.write_bytes(image)
     except OSError as error:
@@ -75,15 +83,16 @@ def write_shard(path: Path, shard: Shard, *, recording: str) -> None:
         ) from error
 
 
-def _image(shard: Shard, recording: str) -> bytes:
+def _image(shard: Shard, recording: str, packing: str) -> bytes:
     """The bytes of a shard's file. Made in memory: where HDF5 itself meets a full disk, the process may crash."""
     import h5py
     import hdf5plugin
 
-    packed: Any = hdf5plugin.Bitshuffle(cname="lz4")
-    with h5py.File("shard", "w", driver="core", backing_store=False, block_size=_BLOCK) as file:
+    gzip = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
+    packed: Any = gzip if packing == "gzip" else hdf5plugin.Bitshuffle(cname="lz4")
+    with h5py.File("shard", "w", driver="core", backing_store=False, block_size=_BLOCK, libver=_LIBRARY) as file:
         mark(file, SHARD)
-        file.attrs["recording"] = recording
+        put_text(file, "recording", recording)
         _put(file, "texts", {"row": shard.rows, "n_tokens": shard.n_tokens}, {})
         tokens = {
             "start": shard.start,
@@ -104,7 +113,9 @@ def _put(file: Any, name: str, arrays: Mapping[str, np.ndarray], options: Any) -
     group = file.create_group(name)
     mark(group, "group")
     for key, array in arrays.items():
-        node = group.create_dataset(key, data=array, **(options if array.size else {}))
+        rows = max(1, _CHUNK // max(1, array[:1].size))
+        chunked = {"chunks": (min(len(array), rows), *array.shape[1:]), "fletcher32": True, **options}
+        node = group.create_dataset(key, data=array, **(chunked if array.size else {}))
         mark(node, "array")
     return group
 
@@ -128,10 +139,11 @@ def open_shard(path: Path) -> Generator[ShardReader]:
     except OSError as error:
         raise StoreError(f"shard {path} is damaged or cut short; run: emovec verify {path.parent} --repair") from error
     with file:
-        kind, version = file.attrs.get("encoding-type"), file.attrs.get("encoding-version")
+        reader = ShardReader(path, file)
+        kind, version = reader.attribute("encoding-type"), reader.attribute("encoding-version")
         if kind != SHARD or version != VERSION:
             raise StoreError(f"{path} is '{kind}' version {version}; this package reads '{SHARD}' version {VERSION}")
-        yield ShardReader(path, file)
+        yield reader
 
 
 @dataclass(frozen=True)
@@ -151,17 +163,86 @@ class ShardReader:
         """
         try:
             return self.file[node][rows]
-        except (KeyError, OSError) as error:
-            raise StoreError(
-                f"cannot read node '{node}' of {self.path}: damaged; run: emovec verify {self.path.parent} --repair"
-            ) from error
+        except (KeyError, OSError, RuntimeError) as error:
+            raise self._damaged(node) from error
+
+    def contents(self) -> Shard:
+        """Everything, in memory.
+
+        Raises
+        ------
+        StoreError
+            If a node is missing or its bytes cannot be read.
+        """
+        try:
+            # h5py's items() holds its lock while suspended: an error between would lock every other thread out
+            names = list(self.file["sites"])
+            sites: dict[str, list[str]] = {name: list(self.file[f"sites/{name}"]) for name in names}
+        except (KeyError, OSError, RuntimeError) as error:
+            raise self._damaged("sites") from error
+        norms = {site: self.norm(site) for site in sites}
+        return Shard(
+            rows=self.array("texts/row"),
+            n_tokens=self.array("texts/n_tokens"),
+            start=self.array("tokens/start"),
+            token_id=self.array("tokens/token_id"),
+            position=self.array("tokens/position"),
+            pooled=self.array("tokens/pooled"),
+            values={
+                site: {pool: self.array(f"sites/{site}/{pool}") for pool in pools} for site, pools in sites.items()
+            },
+            norms=norms,
+        )
 
     @property
     def recording(self) -> str:
         """Digest of the settings of the recording that the shard belongs to."""
-        return str(self.file.attrs.get("recording", ""))
+        return str(self.attribute("recording") or "")
+
+    def attribute(self, name: str, node: str = "/") -> Any:
+        """An attribute of a node, None where there is none.
+
+        Raises
+        ------
+        StoreError
+            If its bytes cannot be read.
+        """
+        try:
+            found = self.file[node].attrs.get(name)
+            return found.decode() if isinstance(found, bytes) else found
+        except (KeyError, OSError, RuntimeError, ValueError) as error:  # h5py has no class of its own for damage
+            raise self._damaged(node) from error
+
+    def _damaged(self, node: str) -> StoreError:
+        return StoreError(
+            f"cannot read node '{node}' of {self.path}: damaged; run: emovec verify {self.path.parent} --repair"
+        )
 
     def norm(self, site: str) -> tuple[float, int]:
         """Sum of the L2 norms at a site, and the number of tokens in it."""
-        attributes = self.file[f"sites/{site}"].attrs
-        return float(attributes["norm_sum"]), int(attributes["norm_count"])
+        total, count = (self.attribute(name, f"sites/{site}") for name in ("norm_sum", "norm_count"))
+        if total is None or count is None:
+            raise StoreError(f"site '{site}' of {self.path} has no norm: the shard is damaged; record it again")
+        return float(total), int(count)
+
+
+def diagnose(path: Path, recording: str) -> str | None:
+    """What is wrong with a file as a shard of a recording, or None if every array of it can be read.
+
+    Parameters
+    ----------
+    path
+        The file.
+    recording
+        Digest of the recording's settings.
+    """
+    try:
+        with open_shard(path) as shard:
+            if shard.recording != recording:
+                return "of another recording"
+            shard.contents()
+    except StoreError as error:
+        if "; this package reads" in str(error):
+            return str(error).removeprefix(f"{path} ")
+        return "bytes changed: it cannot be read"
+    return None

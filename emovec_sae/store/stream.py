@@ -49,6 +49,16 @@ def token_chunks(paths: Sequence[Path], site: str, order: np.ndarray, *, chunk: 
                     yield found
 
 
+def pooled_chunks(paths: Sequence[Path], node: str, order: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Read a pooled array shard by shard: rows of the view, and their values."""
+    for path in paths:
+        with open_shard(path) as shard:
+            here = order[shard.array("texts/row")]
+            kept = here >= 0
+            if kept.any():
+                yield here[kept], shard.array(node)[kept]
+
+
 def _spans(texts: np.ndarray, start: np.ndarray, chunk: int) -> Iterator[tuple[int, int]]:
     """Runs of texts that hold about `chunk` tokens and at least one wanted text."""
     first = 0

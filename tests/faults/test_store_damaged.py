@@ -14,6 +14,7 @@ import pytest
 from emovec_sae.errors import StoreError
 from emovec_sae.provenance import read_json, write_json
 from emovec_sae.store.reader import Activations, open_activations
+from emovec_sae.store.shard import open_shard
 from emovec_sae.store.verify import verify
 
 SITE = "resid_post.1"
@@ -45,13 +46,25 @@ def values_at(file: Path) -> int:
         return opened[f"sites/{SITE}/none"].id.get_chunk_info(0).byte_offset
 
 
+def attribute(file: Path, name: str, value: str) -> None:
+    with h5py.File(file, "r+") as opened:
+        opened.attrs[name] = value
+
+
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "truncated": (truncate, "cut short or unreadable"),
-    "emptied": (lambda file: file.write_bytes(b""), "cut short or unreadable"),
+    "truncated": (truncate, "cut short: "),
+    "emptied": (lambda file: file.write_bytes(b""), "cut short: 0 of "),
     "missing": (Path.unlink, "missing"),
-    "no HDF5": (lambda file: file.write_text("hello" * 4000), "cut short or unreadable"),
-    "flipped value": (lambda file: flip(file, values_at(file) + 40), "bytes changed since it was recorded"),
-    "replaced": (lambda file: shutil.copy(file.with_name("shard-00002.h5"), file), "bytes changed since"),
+    "no HDF5": (lambda file: file.write_text("hello" * 4000), "no HDF5 file"),
+    "flipped value": (lambda file: flip(file, values_at(file) + 40), "bytes changed: it cannot be read"),
+    "appended": (lambda file: file.write_bytes(file.read_bytes() + b"x"), "bytes changed since it was recorded"),
+    "duplicated": (
+        lambda file: shutil.copy(file.with_name("shard-00002.h5"), file),
+        "the same bytes as shard-00002.h5",
+    ),
+    "foreign": (lambda file: attribute(file, "recording", "0" * 64), "of another recording"),
+    "another version": (lambda file: attribute(file, "encoding-version", "7"), "version 7; this package reads"),
+    "no shard": (lambda file: attribute(file, "encoding-type", "table"), "is 'table' version 1; this package reads"),
 }
 
 
@@ -189,3 +202,75 @@ def test_a_copied_store_reads_the_same(store: Path, tmp_path: Path) -> None:
     one, other = open_activations(store), open_activations(tmp_path / "copy")
     assert one.fingerprint == other.fingerprint
     np.testing.assert_array_equal(one.pooled(SITE), other.pooled(SITE))
+
+
+@pytest.fixture
+def unfinished(recorded: Callable[..., Any], tmp_path: Path) -> Path:
+    """A recording that stopped after three of its five shards."""
+    left = iter(range(3))
+
+    def stop(_done: int, _total: int) -> None:
+        if next(left) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        recorded(tmp_path / "store", progress=stop)
+    return tmp_path / "store"
+
+
+def test_an_unfinished_store_is_checked_too(recorded: Callable[..., Any], unfinished: Path, store_twin: str) -> None:
+    found = verify(unfinished)
+    assert (found.ok, found.complete, found.checked) == (True, False, 3)
+    flip(unfinished / "shard-00000.h5", values_at(unfinished / "shard-00000.h5") + 40)
+    shutil.copy(unfinished / "shard-00001.h5", unfinished / "shard-00002.h5")
+    found = verify(unfinished, repair=True)
+    assert found.broken == {
+        "shard-00000.h5": "bytes changed: it cannot be read",
+        "shard-00002.h5": "the same bytes as shard-00001.h5",
+    }
+    assert [one.name for one in sorted(unfinished.glob("shard-*.h5"))] == ["shard-00001.h5"]
+    assert recorded(unfinished).fingerprint == store_twin
+
+
+@pytest.fixture
+def store_twin(recorded: Callable[..., Any], tmp_path: Path) -> str:
+    return recorded(tmp_path / "twin").fingerprint
+
+
+@pytest.mark.parametrize("kind", [name for name in DAMAGE if name not in ("missing", "appended")])
+def test_going_on_does_not_trust_a_damaged_shard(
+    recorded: Callable[..., Any], unfinished: Path, store_twin: str, kind: str
+) -> None:
+    DAMAGE[kind][0](unfinished / "shard-00001.h5")
+    assert recorded(unfinished).fingerprint == store_twin
+
+
+def read_all(file: Path) -> dict[str, bytes]:
+    """Everything that the package reads of a shard."""
+    with open_shard(file) as shard:
+        found = shard.contents()
+        facts = {"recording": shard.recording.encode(), "norms": repr(found.norms).encode()}
+    parts = {name: getattr(found, name) for name in ("rows", "n_tokens", "start", "token_id", "position", "pooled")}
+    parts |= {f"{site}/{pool}": array for site, pools in found.values.items() for pool, array in pools.items()}
+    return facts | {name: array.tobytes() for name, array in parts.items()}
+
+
+def test_a_bit_flipped_in_any_part_is_found_and_never_read_as_something_else(store: Path) -> None:
+    """Every 23rd byte of a shard, so each node, attribute, chunk and index: a read fails, or gives what was stored."""
+    file = store / "shard-00001.h5"
+    right, whole = file.read_bytes(), read_all(file)
+    outcome = {"refused": 0, "unharmed": 0}
+    for place in range(0, len(right), 23):
+        flip(file, place)
+        assert not verify(store).ok, f"verify did not see byte {place}"
+        try:
+            found = read_all(file)
+        except StoreError as error:
+            one_line(error)
+            outcome["refused"] += 1
+        else:
+            assert found == whole, f"byte {place} was read as something else"
+            outcome["unharmed"] += 1
+        file.write_bytes(right)
+    assert outcome["refused"] > outcome["unharmed"], outcome
+    assert outcome["unharmed"] > 0, "free space and spare bytes are part of every file"

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from emovec_sae.errors import StoreError
+from emovec_sae.errors import ConfigError, StoreError
 from emovec_sae.provenance import atomic
-from emovec_sae.store.layout import SHARD, VERSION, mark, put_text
+from emovec_sae.sites import Site
+from emovec_sae.store.layout import POOLS, SHARD, VERSION, mark, put_text
 
 _BLOCK = 2**22
 """Bytes by which a file in memory grows."""
@@ -176,9 +177,10 @@ class ShardReader:
         """
         try:
             # h5py's items() holds its lock while suspended: an error between would lock every other thread out
-            names = list(self.file["sites"])
-            sites: dict[str, list[str]] = {name: list(self.file[f"sites/{name}"]) for name in names}
-        except (KeyError, OSError, RuntimeError) as error:
+            names = sorted(self.file["sites"], key=Site.parse)  # in the order in which they were written
+            pools = {name: set(self.file[f"sites/{name}"]) for name in names}
+            sites = {name: [pool for pool in POOLS if pool in pools[name]] for name in names}
+        except (KeyError, OSError, RuntimeError, ConfigError) as error:
             raise self._damaged("sites") from error
         norms = {site: self.norm(site) for site in sites}
         return Shard(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import islice
 
 import numpy as np
@@ -207,20 +208,43 @@ def test_a_view_without_tokens_is_an_error_not_an_endless_wait(planted: Planted)
     assert list(planted.acts.where([]).tokens(SITE)) == []
 
 
-def test_plain_h5py_reads_a_shard(planted: Planted) -> None:
-    import h5py
-    import hdf5plugin  # noqa: F401  registers the filter
+def test_a_selection_by_label_is_a_view(planted: Planted) -> None:
+    acts = planted.acts
+    some = acts.select(emotions="e1, e2", groups=["g0"])
+    rows = acts.frame.index[acts.frame["emotion"].isin(["e1", "e2"]) & (acts.frame["group"] == "g0")]
+    assert some.frame["id"].tolist() == acts.frame["id"][rows].tolist()
+    np.testing.assert_array_equal(some.pooled(SITE), acts.pooled(SITE)[rows])
+    with pytest.raises(StoreError, match=r"unknown emotion 'e9'.*recorded: e0, e1, e2"):
+        acts.select(emotions="e1,e9")
 
-    seen = {}
-    for path in planted.acts.shards:
-        with h5py.File(path) as file:
-            nodes: list[str] = []
-            file.visit(nodes.append)
-            for node in ["/", *nodes]:
-                assert file[node].attrs["encoding-type"] in {"emovec-shard", "group", "array"}, node
-                assert file[node].attrs["encoding-version"] == "1"
-            start = file["tokens/start"][:]
-            for place, row in enumerate(file["texts/row"]):
-                seen[int(row)] = file[f"sites/{SITE}/none"][start[place] : start[place + 1]]
-    for row, right in enumerate(planted.values):
-        np.testing.assert_array_equal(seen[row], right)
+
+def test_pooled_values_come_in_chunks_too(planted: Planted) -> None:
+    some = planted.acts.where([7, 2, 9, 3])
+    found = np.full((4, 6), np.nan, np.float32)
+    chunks = list(some[SITE].pooled_chunks())
+    for rows, values in chunks:
+        found[rows] = values
+    np.testing.assert_array_equal(found, some.pooled(SITE))
+    assert 1 < len(chunks) <= len(planted.acts.shards)
+
+
+def test_the_ways_out_carry_the_labels(planted: Planted) -> None:
+    some = planted.acts.where([7, 2, 9, 3])
+    frame = some[SITE].to_pandas()
+    assert frame.index.names == ["id", "emotion", "group"]
+    np.testing.assert_array_equal(frame.to_numpy(), some.pooled(SITE))
+    assert frame.loc[("t2", "e2", "g2")].tolist() == some.pooled(SITE)[1].tolist()
+    array = some.to_xarray()
+    assert array.dims == ("site", "text", "d_model")
+    assert array["site"].to_numpy().tolist() == [str(site) for site in some.sites]
+    np.testing.assert_array_equal(array.sel(site=SITE).to_numpy(), some.pooled(SITE))
+    assert array["emotion"].to_numpy().tolist() == some.frame["emotion"].tolist()
+    assert array.attrs["fingerprint"] == some.fingerprint
+    with pytest.raises(StoreError, match="has no pool 'none' to lay out"):
+        some.to_xarray("none")
+
+
+def test_a_missing_xarray_says_how_to_get_it(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "xarray", None)
+    with pytest.raises(StoreError, match=r"pip install 'emovec_sae\[xarray\]'"):
+        planted.acts.to_xarray()

@@ -1,6 +1,6 @@
 """Other ways to get the same activations, as their users write them: each takes (model, texts) and keeps what it saw.
 
-Imported by the benchmarks beside it. nnsight reads the body of a trace from its file, so each stands in a function here.
+nnsight reads the body of a trace from its file, so each stands in a function of this module.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def nnsight_padded(model: Any, texts: list[str]) -> None:
 
 
 def hidden_states(model: Any, texts: list[str]) -> None:
-    """transformers' output_hidden_states, one text at a time."""
+    """The output_hidden_states of transformers, one text at a time."""
     found: list[Any] = []
     with torch.no_grad():
         for text in texts:

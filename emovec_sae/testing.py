@@ -33,6 +33,11 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt_neox": ("GPTNeoXConfig", _SMALL),
     "phi3": ("Phi3Config", {**_SMALL, "num_key_value_heads": 2}),
     "olmo2": ("Olmo2Config", {**_SMALL, "num_key_value_heads": 2}),
+    "mixtral": ("MixtralConfig", {**_GROUPED, "num_local_experts": 4, "num_experts_per_tok": 2}),
+    "qwen3_moe": (
+        "Qwen3MoeConfig",
+        {**_GROUPED, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24},
+    ),
 }
 """Tiny configurations: name -> (transformers config class, its arguments)."""
 

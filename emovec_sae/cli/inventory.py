@@ -7,19 +7,31 @@ from emovec_sae.cli.output import answer, table
 
 
 def models(*, json_: Json = False) -> None:
-    """List the embedded models, and where others come from."""
+    """List the embedded models, and the architectures whose streams were checked."""
     import pandas as pd
 
+    from emovec_sae.models.architectures import architectures
     from emovec_sae.models.embedded import EMBEDDED
 
     rows = [
         {"name": one.name, "installed": one.installed, "about": one.about, "install": one.install}
         for one in EMBEDDED.values()
     ]
-    text = (
-        table(pd.DataFrame(rows)) + "\nAny causal language model also loads by Hugging Face id, folder or .gguf file."
+    checked = architectures()
+    others = (
+        "\nAny of these loads by Hugging Face id, folder or .gguf file. So does another causal language model if its "
+        "blocks are found; if not, name them: --module blocks=PATH."
     )
-    answer({"models": rows}, json_=json_, text=text)
+    parts = [
+        "Embedded models",
+        table(pd.DataFrame(rows)),
+        "\nArchitectures: all four streams read and written, checked on tiny models (L is the block)",
+        table(checked.drop(columns="examples")),
+        "\nExamples",
+        table(checked[["architecture", "examples"]]),
+        others,
+    ]
+    answer({"models": rows, "architectures": checked.to_dict("records")}, json_=json_, text="\n".join(parts))
 
 
 def corpora(*, json_: Json = False) -> None:

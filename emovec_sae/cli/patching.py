@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from emovec_sae.cli.model import open_model
-from emovec_sae.cli.options import Device, Dtype, Json, ModelName
+from emovec_sae.cli.options import USUAL, Json, Loading, ModelName
 from emovec_sae.cli.output import answer, bar, say, table
 
 
@@ -18,8 +18,7 @@ def patch(
     what: Literal["residual"] = "residual",
     limit: int | None = None,
     model: ModelName = "smollm2-135m-instruct",
-    device: Device = "auto",
-    dtype: Dtype = "auto",
+    loading: Loading = USUAL,
     json_: Json = False,
 ) -> None:
     """Put a source text's activations into a target text's run and watch the answer, at every site and token.
@@ -41,7 +40,7 @@ def patch(
     from emovec_sae.interventions.patching import patch as patch_
 
     frame = load_pairs(pairs)
-    loaded = open_model(model, device=device, dtype=dtype)
+    loaded = open_model(model, loading)
     with bar("patch pairs") as progress:
         found = patch_(loaded, frame, sites=sites, what=what, limit=limit, progress=progress)
     found.save(out)

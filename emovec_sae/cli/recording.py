@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from emovec_sae.cli.model import open_model
-from emovec_sae.cli.options import Device, Dtype, Json, ModelName
+from emovec_sae.cli.options import USUAL, Json, Loading, ModelName
 from emovec_sae.cli.output import answer, bar
 
 
@@ -30,8 +30,7 @@ def record(
     budget: int | None = None,
     engine: Literal["local", "ray", "ndif"] = "local",
     workers: int | None = None,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
+    loading: Loading = USUAL,
     json_: Json = False,
 ) -> None:
     """Record the activations of a corpus into a folder of HDF5 shards.
@@ -77,7 +76,7 @@ def record(
     texts = load_corpus(corpus, emotions=emotions, groups=groups)
     if limit is not None:
         texts = texts.head(limit)
-    loaded = open_model(model, device=device, dtype=dtype)
+    loaded = open_model(model, loading, remote=engine == "ndif")
     with bar(f"record {len(texts)} texts") as progress:
         acts = record_(
             loaded,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from emovec_sae.cli.model import open_model
-from emovec_sae.cli.options import Device, Dtype, Json, ModelName
+from emovec_sae.cli.options import USUAL, Json, Loading, ModelName
 from emovec_sae.cli.output import answer
 from emovec_sae.errors import ConfigError
 
@@ -26,8 +26,7 @@ def steer(
     temperature: float = 0.0,
     seed: int = 0,
     plain: bool = False,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
+    loading: Loading = USUAL,
     json_: Json = False,
 ) -> None:
     """Generate with an emotion added to the stream: the direction, or k latents of its decomposition.
@@ -53,7 +52,7 @@ def steer(
     """
     from emovec_sae.models.generate import generate
 
-    fitted, loaded = _open(directions, emotion, model, device, dtype)
+    fitted, loaded = _open(directions, emotion, model, loading)
     edit = _edit(fitted, emotion, sae, decomposition, k).at(strength * fitted.residual_norm)
     options: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
@@ -85,8 +84,7 @@ def calibrate(
     decomposition: Path | None = None,
     k: int = 16,
     seed: int = 0,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
+    loading: Loading = USUAL,
     json_: Json = False,
 ) -> None:
     """Find the strength at which an emotion moves the model by a wanted KL on neutral text.
@@ -111,7 +109,7 @@ def calibrate(
     from emovec_sae.provenance import collect, write_json
     from emovec_sae.scoring.damage import KLProbe
 
-    fitted, loaded = _open(directions, emotion, model, device, dtype)
+    fitted, loaded = _open(directions, emotion, model, loading)
     probe = KLProbe(loaded, load_corpus("neutral").frame["text"].tolist(), site=fitted.site, seed=seed)
     edit = _edit(fitted, emotion, sae, decomposition, k)
     dose = calibrate_(edit, probe, level=level, start=0.1 * fitted.residual_norm)
@@ -121,13 +119,13 @@ def calibrate(
     answer(facts, json_=json_)
 
 
-def _open(directions: Path, emotion: str, model: str, device: str, dtype: str) -> tuple[Any, Any]:
+def _open(directions: Path, emotion: str, model: str, loading: Loading) -> tuple[Any, Any]:
     """The directions and their model, refused if they do not belong together; the cheap checks come first."""
     from emovec_sae.directions.files import load_directions
 
     fitted = load_directions(directions)
     fitted[emotion]
-    loaded = open_model(model, device=device, dtype=dtype)
+    loaded = open_model(model, loading)
     fitted.check_model(loaded.describe())
     return fitted, loaded
 

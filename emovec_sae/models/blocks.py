@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from emovec_sae.errors import ModelError
+from emovec_sae.errors import ModelError, suggest
 from emovec_sae.sites import Site
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ BLOCKS = ("model.layers", "transformer.h", "gpt_neox.layers", "model.language_mo
 """Where the list of blocks is looked for, in this order; failing all, the longest list of modules is taken."""
 ATTENTION = ("self_attn", "attn", "attention", "self_attention", "linear_attn", "mixer")
 MLP = ("mlp", "feed_forward", "block_sparse_moe", "ffn", "moe")
+PARTS = ("blocks", "attention", "mlp", "norm")
+HOW = "name it: modules={'blocks': 'path'}, or --module blocks=path"
 NORM = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f")
 
 
@@ -63,29 +66,67 @@ class Blocks:
         return f"{self.layers[site.layer]}.{below}" if below else self.layers[site.layer]
 
 
-def resolve(model: nn.Module) -> Blocks:
+def resolve(model: nn.Module, modules: Mapping[str, str] | None = None) -> Blocks:
     """Find the blocks of a causal language model.
+
+    Parameters
+    ----------
+    model
+        The Hugging Face module.
+    modules
+        Names that are not to be looked for: ``blocks`` and ``norm`` as dotted paths in the model, ``attention`` and
+        ``mlp`` as paths below a block.
 
     Raises
     ------
     ModelError
-        If no list of blocks, or no norm behind it, is found.
+        If no list of blocks, or no norm behind it, is found, or a name that was given does not exist.
     """
-    where = _find_blocks(model)
-    layers = model.get_submodule(where)
-    children = dict(layers[0].named_children())  # pyright: ignore[reportIndexIssue]
+    named = dict(modules or {})
+    unknown = [name for name in named if name not in PARTS]
+    if unknown:
+        raise ModelError(f"unknown part '{unknown[0]}'{suggest(unknown[0], PARTS)}; parts are {', '.join(PARTS)}")
+    where = _given(model, named["blocks"], "blocks") if "blocks" in named else _find_blocks(model)
+    layers: Any = model.get_submodule(where)
+    if not len(layers):
+        raise ModelError(f"'{where}' holds no blocks; name a list of modules: {HOW}")
+    children = dict(layers[0].named_children())
     attention = next((name for name in ATTENTION if name in children), None)
     mlp = next((name for name in MLP if name in children), None)
     if "post_feedforward_layernorm" in children:  # Gemma 2 and 3, OLMo 2: a norm stands between the part and the stream
         attention = "post_attention_layernorm"
         mlp = "post_feedforward_layernorm"
+    attention = _given(layers[0], named["attention"], "attention") if "attention" in named else attention
+    mlp = _given(layers[0], named["mlp"], "mlp") if "mlp" in named else mlp
+    norm = _given(model, named["norm"], "norm") if "norm" in named else _find_norm(model, where)
+    paths = tuple(f"{where}.{index}" for index in range(len(layers)))
+    return Blocks(layers=paths, attention=attention, mlp=mlp, norm=norm)
+
+
+def _given(model: nn.Module, path: str, part: str) -> str:
+    """A path that a person gave, if it exists and is of the right kind."""
+    from torch import nn
+
+    try:
+        found = model.get_submodule(path)
+    except AttributeError as error:
+        known = ", ".join(dict(model.named_children()))
+        raise ModelError(f"{type(model).__name__} has no module '{path}' for {part}; below it are {known}") from error
+    if part == "blocks" and not isinstance(found, nn.ModuleList):
+        raise ModelError(f"'{path}' is {type(found).__name__}, not a list of blocks; {HOW}")
+    return path
+
+
+def _find_norm(model: nn.Module, where: str) -> str:
     parent = where.rpartition(".")[0]
     around = dict(model.get_submodule(parent).named_children())
     norm = next((name for name in NORM if name in around), None)
     if norm is None:
-        raise ModelError(f"no norm after the blocks '{where}' was found; looked for {', '.join(NORM)} in '{parent}'")
-    paths = tuple(f"{where}.{index}" for index in range(len(layers)))  # pyright: ignore[reportArgumentType]
-    return Blocks(layers=paths, attention=attention, mlp=mlp, norm=f"{parent}.{norm}" if parent else norm)
+        raise ModelError(
+            f"no norm after the blocks '{where}' was found; looked for {', '.join(NORM)} in '{parent}', where there "
+            f"are {', '.join(around)}; name it: modules={{'norm': 'path'}}, or --module norm=path"
+        )
+    return f"{parent}.{norm}" if parent else norm
 
 
 def _find_blocks(model: nn.Module) -> str:
@@ -101,5 +142,9 @@ def _find_blocks(model: nn.Module) -> str:
         name: module for name, module in lists.items() if any(part in dict(module[0].named_children()) for part in MLP)
     }
     if not deep:
-        raise ModelError(f"no blocks were found in {type(model).__name__}; looked for {', '.join(BLOCKS)}")
+        there = ", ".join(lists) or "no list of modules at all"
+        raise ModelError(
+            f"no blocks were found in {type(model).__name__}; looked for {', '.join(BLOCKS)}, and for lists whose "
+            f"modules have {', '.join(MLP)}; there are {there}; {HOW}"
+        )
     return max(deep, key=lambda name: len(deep[name]))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -14,7 +16,10 @@ from emovec_sae.models.blocks import resolve
 from emovec_sae.models.embedded import EMBEDDED
 from emovec_sae.models.gguf import converted
 from emovec_sae.models.model import Model
+from emovec_sae.models.placement import placement
 from emovec_sae.models.quiet import quiet
+from emovec_sae.models.remote import load_remote
+from emovec_sae.models.source import Source
 from emovec_sae.models.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -25,7 +30,17 @@ log = logging.getLogger(__name__)
 DTYPES = ("auto", "bfloat16", "float32", "float16")
 
 
-def load_model(name: str | Path, *, device: str = "auto", dtype: str = "auto", check: bool = True) -> Model:
+def load_model(
+    name: str | Path,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    device_map: str | Mapping[str, str | int] | None = None,
+    quantize: str | None = None,
+    modules: Mapping[str, str] | None = None,
+    remote: bool | str = False,
+    check: bool = True,
+) -> Model:
     """Load a causal language model and check that its sites can be read and written.
 
     Parameters
@@ -37,6 +52,16 @@ def load_model(name: str | Path, *, device: str = "auto", dtype: str = "auto", c
         ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes a GPU where there is one.
     dtype
         ``bfloat16``, ``float32`` or ``float16``; ``auto`` takes bfloat16 where the processor computes in it.
+    device_map
+        ``auto`` spreads the model over the GPUs, memory and disk of this machine (Accelerate); or a device for each
+        module. In place of `device`.
+    quantize
+        ``8bit`` or ``4bit`` (nf4) by bitsandbytes, the extra ``quantize``. Directions move with it: a store refuses to
+        mix precisions.
+    modules
+        Where the parts of an unusual architecture are, see `resolve`: ``{"blocks": "net.layers"}``.
+    remote
+        Keep the weights elsewhere: True sends passes to NDIF (only recording can); ``local`` rehearses that here.
     check
         Read every site, and write to it, on a few tokens before the model is returned.
 
@@ -52,23 +77,41 @@ def load_model(name: str | Path, *, device: str = "auto", dtype: str = "auto", c
     """
     from emovec_sae.models.validate import check_sites
 
+    if remote:
+        return load_remote(_folder(str(name)), name=str(name), rehearse=remote == "local", modules=modules)
     place = choose_device(device)
     precision = choose_dtype(dtype, place)
-    model = wrap(*_read(_folder(str(name)), str(name), precision, place), name=str(name))
+    placed = placement(device=place, device_map=device_map, quantize=quantize, dtype=precision)
+    source = Source(str(name), str(place), str(precision).removeprefix("torch."), device_map, quantize, modules)
+    module, tokenizer = _read(_folder(str(name)), str(name), precision, placed)
+    if not placed:
+        module = module.to(place)
+    model = replace(wrap(module, tokenizer, name=str(name), modules=modules), source=source)
     if check:
         check_sites(model)
     log.info("%s: %d blocks, d_model %d, %s on %s", name, model.n_layers, model.d_model, model.dtype, place)
     return model
 
 
-def wrap(module: Any, tokenizer: Any, *, name: str) -> Model:
-    """Put a Hugging Face module and its tokenizer under nnsight (tests and fine-tuned models in memory use this)."""
+def wrap(module: Any, tokenizer: Any, *, name: str, modules: Mapping[str, str] | None = None) -> Model:
+    """Put a Hugging Face module and its tokenizer under nnsight (tests and fine-tuned models in memory use this).
+
+    Parameters
+    ----------
+    module, tokenizer
+        As transformers gives them.
+    name
+        What the model is called in artefacts.
+    modules
+        Where the parts of an unusual architecture are, see `resolve`.
+    """
     from nnsight import TransformersModel
 
     module.eval().requires_grad_(requires_grad=False)
     tokens = Tokens(tokenizer)
-    net = TransformersModel(module, task="text-generation", tokenizer=tokenizer)
-    return Model(name=name, module=module, net=net, tokens=tokens, blocks=resolve(module))
+    with quiet():  # a class that transformers does not list would be told with a list of all that it does
+        net = TransformersModel(module, task="text-generation", tokenizer=tokenizer)
+    return Model(name=name, module=module, net=net, tokens=tokens, blocks=resolve(module, modules))
 
 
 def choose_device(device: str) -> torch.device:
@@ -134,7 +177,7 @@ def _folder(name: str) -> str:
     return name
 
 
-def _read(folder: str, name: str, dtype: torch.dtype, device: torch.device) -> tuple[Any, Any]:
+def _read(folder: str, name: str, dtype: torch.dtype, placed: Mapping[str, Any]) -> tuple[Any, Any]:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -144,7 +187,9 @@ def _read(folder: str, name: str, dtype: torch.dtype, device: torch.device) -> t
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-            found: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, output_loading_info=True, **options)
+            found: Any = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, output_loading_info=True, **options, **placed
+            )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         if here or isinstance(error, RuntimeError | SafetensorError):
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -160,7 +205,7 @@ def _read(folder: str, name: str, dtype: torch.dtype, device: torch.device) -> t
             f"cannot load a causal language model from {folder}: {len(lacking)} of its weights are missing, such as "
             f"{lacking[0]}"
         )
-    return module.to(device), tokenizer
+    return module, tokenizer
 
 
 def _hub_answers() -> bool:

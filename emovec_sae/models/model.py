@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from emovec_sae.models.blocks import Blocks
+from emovec_sae.models.source import Source
 from emovec_sae.models.tokens import Tokens
+from emovec_sae.provenance import digest
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +37,10 @@ class Model:
         Its tokenizer with the house rules.
     blocks
         Where its parts are.
+    source
+        How another process loads the same model; None for a module that was made in memory.
+    remote
+        Whether its weights are elsewhere, and passes are sent there: False, True (NDIF), or ``local`` (a rehearsal).
     """
 
     name: str
@@ -41,6 +48,8 @@ class Model:
     net: Any = field(repr=False)
     tokens: Tokens = field(repr=False)
     blocks: Blocks = field(repr=False)
+    source: Source | None = field(default=None, repr=False)
+    remote: bool | str = False
 
     @property
     def n_layers(self) -> int:
@@ -66,20 +75,47 @@ class Model:
     @property
     def device(self) -> torch.device:
         """Device of the embedding: inputs go there."""
-        return next(self.module.parameters()).device
+        import torch
+
+        found: Any = self.module.get_input_embeddings()  # pyright: ignore[reportCallIssue]
+        place = found.weight.device
+        return torch.device("cpu") if place.type == "meta" else place  # offloaded, or elsewhere altogether
 
     @property
     def dtype(self) -> str:
-        """Precision of the weights, such as ``bfloat16``."""
-        return str(next(self.module.parameters()).dtype).removeprefix("torch.")
+        """Precision of the weights, or of what is not quantised, such as ``bfloat16``."""
+        found: Any = self.module.get_input_embeddings()  # pyright: ignore[reportCallIssue]
+        return str(found.weight.dtype).removeprefix("torch.")
+
+    @property
+    def quantization(self) -> str | None:
+        """How the blocks' weights were quantised, such as ``bitsandbytes 4bit nf4``."""
+        found: Any = getattr(self.module.config, "quantization_config", None)
+        if found is None:
+            return None
+        facts = found if isinstance(found, dict) else found.to_dict()
+        method = str(getattr(facts.get("quant_method"), "value", facts.get("quant_method")))
+        bits = {"load_in_8bit": "8bit", "load_in_4bit": f"4bit {facts.get('bnb_4bit_quant_type')}"}
+        return " ".join([method, *(name for key, name in bits.items() if facts.get(key))])
+
+    def placement(self) -> dict[str, str]:
+        """Device of each part where they differ; belongs to the provenance, not to what decides the values."""
+        found: Any = getattr(self.module, "hf_device_map", None)
+        return {str(name): str(place) for name, place in found.items()} if found else {"": str(self.device)}
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the names, shapes and a sample of every parameter in bfloat16: the same in any precision."""
+        """SHA-256 over the names, shapes and a sample of every parameter in bfloat16: the same in any precision.
+
+        Quantised weights are others, and have another. Of a model whose weights are elsewhere, it is over the id and
+        the config, and begins with ``remote-``.
+        """
         import torch
 
+        if self.remote:
+            return "remote-" + digest([self.name, self.config.to_dict()])[:25]
         found = hashlib.sha256()
-        for name, value in sorted(self.module.named_parameters()):
+        for name, value in sorted(_parameters(self.module)):
             flat = value.detach().reshape(-1)
             picked = flat[:: max(1, flat.numel() // _SAMPLE)][:_SAMPLE].to("cpu", torch.bfloat16).view(torch.int16)
             found.update(f"{name}{tuple(value.shape)}".encode())
@@ -88,7 +124,7 @@ class Model:
 
     def describe(self) -> dict[str, Any]:
         """Facts that every artefact made with this model carries."""
-        return {
+        facts = {
             "name": self.name,
             "fingerprint": self.fingerprint,
             "dtype": self.dtype,
@@ -96,6 +132,7 @@ class Model:
             "n_layers": self.n_layers,
             "architecture": type(self.module).__name__,
         }
+        return facts if self.quantization is None else {**facts, "quantization": self.quantization}
 
     def head(self, hidden: Tensor) -> Tensor:
         """Logits of states taken after the last norm.
@@ -137,3 +174,19 @@ class Model:
 
     def _output(self) -> Any:
         return self.module.get_output_embeddings()  # pyright: ignore[reportCallIssue]
+
+
+def _parameters(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Every parameter with its values; what was offloaded is brought in, a module at a time."""
+    if all(value.device.type != "meta" for value in module.parameters()):
+        yield from module.named_parameters()
+        return
+    from accelerate.utils import align_module_device
+
+    names = {name for name, _ in module.named_parameters()}  # tied weights stand once
+    for path, part in module.named_modules():
+        with align_module_device(part):
+            for name, value in part.named_parameters(recurse=False):
+                whole = f"{path}.{name}" if path else name
+                if whole in names:
+                    yield whole, value

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from emovec_sae.errors import ModelError
 from emovec_sae.models.model import Model
 from emovec_sae.models.tokens import Batch
+from emovec_sae.models.traces import read_places
 from emovec_sae.sites import Site
 
 if TYPE_CHECKING:
@@ -123,6 +124,12 @@ def forward(
     import torch
 
     wanted = set(read)
+    if wanted and not (edits or prefix or final):
+        return Outcome(values=_read(model, batch, sorted(wanted)), final=None)
+    if model.remote:
+        raise ModelError(
+            f"the weights of '{model.name}' are elsewhere (NDIF): it can be recorded, not edited or scored"
+        )
     by_site: dict[Site, list[Edit]] = {}
     for edit in edits:
         by_site.setdefault(edit.site, []).append(edit)
@@ -148,6 +155,13 @@ def forward(
     if here is not None and here in wanted:
         kept[here] = hidden
     return Outcome(values=dict(kept), final=last)
+
+
+def _read(model: Model, batch: Batch, sites: Sequence[Site]) -> dict[Site, Tensor]:
+    """Read sites and nothing else, here or where the weights are."""
+    places = [(str(site), _envoy(model, model.blocks.path(site)), site.stream == "resid_pre") for site in sites]
+    found = read_places(model.net, batch.inputs(), places, remote=model.remote)
+    return {site: found[str(site)] for site in sites}
 
 
 def run_prefix(model: Model, batch: Batch, below: Site) -> Prefix:
@@ -178,7 +192,7 @@ def _resume(
 def apply_edits(value: Tensor, edits: Sequence[Edit], mask: Tensor, *, step: int) -> Tensor:
     """Apply edits of one site in their order; `mask` is True at the real tokens of this step."""
     for edit in edits:
-        value = edit(value, edit_mask(edit, mask, step))
+        value = edit(value, edit_mask(edit, mask, step).to(value.device))
     return value
 
 

@@ -43,5 +43,6 @@ def record_here(model: Model, job: Job, writer: StoreWriter, progress: Progress 
                 progress(done, total)
         if written is not None:
             written.result()
-    facts: dict[str, Any] = {"device": str(model.device)}
+    placed = model.placement()
+    facts: dict[str, Any] = {"device": str(model.device), **({"device_map": placed} if len(placed) > 1 else {})}
     return facts if runner.limit is None else {**facts, "batches_cut_to": runner.limit}

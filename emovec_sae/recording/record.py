@@ -118,3 +118,6 @@ def _known_budget(folder: Path) -> int | None:
 def _check_engine(engine: str, model: Model, workers: int | None) -> None:
     if engine not in ("local", "ray", "ndif"):
         raise ConfigError(f"unknown engine '{engine}'; engines are local, ray, ndif")
+    if (engine == "ndif") != bool(model.remote):
+        told = "was loaded here; load it with remote=True" if engine == "ndif" else "is elsewhere; use engine='ndif'"
+        raise ConfigError(f"engine '{engine}' cannot run '{model.name}': it {told}")

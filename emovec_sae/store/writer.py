@@ -59,11 +59,15 @@ class StoreWriter:
                 )
             header = {"encoding-type": FORMAT, "encoding-version": VERSION, "settings": self.settings}
             write_json(self.path / UNFINISHED, {**header, "provenance": collect()})
-        for left in self.path.glob(".shard-*"):  # of a process that was killed while it wrote
-            left.unlink()
+        self.sweep()
         if not (self.path / CORPUS).is_file() and not self.complete:
             with atomic(self.path / CORPUS) as part:
                 frame.to_parquet(part, index=False)
+
+    def sweep(self) -> None:
+        """Remove what processes left behind that were killed while they wrote."""
+        for left in self.path.glob(".shard-*"):
+            left.unlink(missing_ok=True)
 
     def has(self, index: int, rows: Sequence[int]) -> bool:
         """Whether the shard with these texts is already there; a damaged one, or another under its name, is dropped."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter, deque
 from collections.abc import Generator
@@ -229,7 +230,7 @@ def _cluster() -> Generator[Any]:
     started = not ray.is_initialized()
     if started:
         try:
-            ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ConfigError(f"cannot reach the Ray cluster: {error}; check RAY_ADDRESS") from error
     try:

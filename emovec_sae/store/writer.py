@@ -66,8 +66,9 @@ class StoreWriter:
 
     def sweep(self) -> None:
         """Remove what processes left behind that were killed while they wrote."""
-        for left in self.path.glob(".shard-*"):
-            left.unlink(missing_ok=True)
+        for name in ("shard-*", CORPUS, UNFINISHED, MANIFEST):
+            for left in self.path.glob(f".{name}.*"):
+                left.unlink(missing_ok=True)
 
     def has(self, index: int, rows: Sequence[int]) -> bool:
         """Whether the shard with these texts is already there; a damaged one, or another under its name, is dropped."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,14 +11,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from filelock import FileLock
 
 import emovec_sae
+from emovec_sae.corpora.frame import Corpus
 from emovec_sae.errors import StoreError
 from emovec_sae.provenance import file_digest
+from emovec_sae.recording.record import record
 from emovec_sae.store.reader import open_activations
 from emovec_sae.store.verify import verify
+from emovec_sae.testing import tiny_model
 
 CHILD = """
 import os, signal, sys
@@ -176,3 +182,47 @@ def test_two_writers_at_once(recorded: Callable[..., Any], tmp_path: Path) -> No
         recorded(out)
     assert [one.name for one in out.iterdir() if one.name != ".lock"] == []
     recorded(out)
+
+
+TIMES = 20
+
+
+def test_twenty_recordings_killed_at_random_moments_lose_nothing(tmp_path: Path) -> None:
+    """SIGKILL, then the same call again: the finished store is the uninterrupted one's, shard by shard."""
+    root = str(Path(emovec_sae.__file__).resolve().parent.parent)
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("killed_recordings.py")), str(tmp_path), str(TIMES)],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    runs = found["runs"]
+    assert len(runs) == TIMES
+    assert [one for one in runs if one["foreign"] or one["made_again"] or one["litter"]] == []
+    assert all(one["same"] and one["manifest"] and one["texts"] == 72 for one in runs)
+    kept = {one["kept"] for one in runs}
+    assert len(kept) > 3, f"the moments were all alike: {kept}"
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(recorded: Callable[..., Any]) -> None:
+    for place in ("/proc/emovec-acts", "/sys/emovec-acts"):  # read-only for root, too
+        with pytest.raises(StoreError, match=f"cannot write into {place}: ") as caught:
+            recorded(Path(place))
+        assert "\n" not in str(caught.value)
+
+
+def test_ten_thousand_very_short_texts_and_a_very_long_one(tmp_path: Path) -> None:
+    model = tiny_model(context=2048)
+    texts = [f"{'abcdefghij'[row % 10]}{row % 7}." for row in range(10_000)]
+    texts.insert(5_000, "long " * 400)
+    corpus = Corpus.from_frame(pd.DataFrame({"text": texts}), name="uneven")
+    acts = record(model, corpus, sites="resid_post.1", pool=("mean", "none"), offset=1, budget=512, out=tmp_path / "a")
+    assert acts.frame["text"].tolist() == texts
+    assert acts.count_tokens("resid_post.1") == sum(map(len, texts)) - len(texts)
+    pooled = acts.pooled("resid_post.1")
+    for row in (0, 4_999, 5_000, 5_001, 10_000):
+        alone = record(
+            model, Corpus.from_frame(corpus.frame.iloc[[row]], name="one"), sites="resid_post.1", offset=1, budget=512,
+            out=tmp_path / f"one{row}",
+        )  # fmt: skip
+        np.testing.assert_allclose(pooled[row], alone.pooled("resid_post.1")[0], atol=1e-5)

@@ -1,9 +1,11 @@
 """Recording beside its limit, bare forward hooks, and beside the ways in which others get the same activations.
 
-    .venv/bin/python benchmarks/recording.py [--texts 96] [--rounds 5] [--peer-rounds 2] [--budget 512]
+    .venv/bin/python benchmarks/recording.py [--corpus stories] [--texts 96] [--layers 12 24] [--rounds 5]
 
-All run in turn in one process on the embedded model, in the same precision, 13 sites; quote ratios, not absolute
-times. ``pooled`` and ``tokens`` write their shards to disk. Prints one JSON object.
+All run in turn in one process on the embedded model, in the same precision and at the same sites; quote ratios, not
+absolute times. ``stories`` are texts of about one length; ``mixed`` is a sample of all packaged English texts, most of
+them stories; ``uneven`` has as many of each packaged corpus, a line to a paragraph; both in random order. ``pooled``
+and ``tokens`` write their shards to disk. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -18,16 +20,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
-from peers import LAYERS, PEERS, hooks
+from peers import PEERS, hooks
 
-from emovec_sae.corpora.packaged import load_corpus
+from emovec_sae.corpora.frame import Corpus
+from emovec_sae.corpora.packaged import CORPORA, load_corpus
 from emovec_sae.models.load import load_model
 from emovec_sae.recording.record import record
 
-TOKENS_AT = 18
-MEAN = {f"resid_post.{LAYERS[0]}-{LAYERS[-1]}": ("mean",)}
-EVERY = MEAN | {f"resid_post.{TOKENS_AT}": ("mean", "none")}
+OFFSET = 4
+
+
+def sample(name: str, count: int) -> Corpus:
+    """Texts to record."""
+    if name == "stories":
+        return load_corpus("stories", emotions="core", groups="demo").head(count)
+    frames = [load_corpus(one).frame[["text", "lang"]].assign(source=one) for one in CORPORA]
+    every = pd.concat(frames, ignore_index=True).query("lang == 'en'").drop_duplicates("text")
+    every = every[every["text"].str.split().str.len() > OFFSET + 2].sample(frac=1, random_state=0)
+    if name == "uneven":  # the first of each corpus, then the second of each, and on
+        every = every.iloc[every.groupby("source").cumcount().argsort(kind="stable")]
+    return Corpus.from_frame(every.head(count).sample(frac=1, random_state=0)[["text"]], name=name)
 
 
 def ratios(seconds: dict[str, list[float]], to: str) -> dict[str, Any]:
@@ -42,14 +56,20 @@ def ratios(seconds: dict[str, list[float]], to: str) -> dict[str, Any]:
 def main() -> None:
     """Time every way in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", choices=["stories", "mixed", "uneven"], default="stories")
     parser.add_argument("--texts", type=int, default=96)
+    parser.add_argument("--layers", type=int, nargs=2, default=[12, 24])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peer-rounds", type=int, default=2)
     parser.add_argument("--budget", type=int, default=512)
     options = parser.parse_args()
     model = load_model("smollm2-135m-instruct", device="cpu")
-    corpus = load_corpus("stories", emotions="core", groups="demo").head(options.texts)
+    corpus = sample(options.corpus, options.texts)
     texts = corpus.frame["text"].tolist()
+    layers = range(options.layers[0], options.layers[1] + 1)
+    middle = f"resid_post.{(layers[0] + layers[-1]) // 2}"
+    mean = {f"resid_post.{layers[0]}-{layers[-1]}": ("mean",)}
+    every = mean | {middle: ("mean", "none")}
     tokens = sum(map(len, model.tokens.encode(texts)))
     seconds: dict[str, list[float]] = {}
     sizes: dict[str, float] = {}
@@ -57,27 +77,31 @@ def main() -> None:
     def recorded(name: str, sites: dict[str, tuple[str, ...]]) -> Callable[[], None]:
         def run() -> None:
             with tempfile.TemporaryDirectory() as folder:
-                acts = record(model, corpus, sites=sites, budget=options.budget, out=Path(folder) / name)
-                pooled = len(LAYERS) * len(acts) * model.d_model
-                stored = acts.count_tokens(f"resid_post.{TOKENS_AT}") * model.d_model if sites is EVERY else 0
+                out = Path(folder) / name
+                acts = record(model, corpus, sites=sites, offset=OFFSET, budget=options.budget, out=out)
+                pooled = len(layers) * len(acts) * model.d_model
+                stored = acts.count_tokens(middle) * model.d_model if sites is every else 0
                 sizes[name] = sum(shard["bytes"] for shard in acts.manifest["shards"]) / (pooled + stored)
 
         return run
 
     ways: dict[str, Callable[[], Any]] = {
-        "hooks": lambda: hooks(model, texts, options.budget),
-        "pooled": recorded("pooled", MEAN),
-        "tokens": recorded("tokens", EVERY),
+        "hooks": lambda: hooks(model, texts, layers, options.budget),
+        "pooled": recorded("pooled", mean),
+        "tokens": recorded("tokens", every),
     }
-    peers = {name: (lambda peer=peer: peer(model, texts)) for name, peer in PEERS.items()}
-    hooks(model, texts, options.budget)
+    peers = {name: (lambda peer=peer: peer(model, texts, layers)) for name, peer in PEERS.items()}
+    hooks(model, texts, layers, options.budget)
     for number in range(options.rounds):
         for name, run in (ways | peers if number < options.peer_rounds else ways).items():
             began = time.perf_counter()
             run()
             seconds.setdefault(name, []).append(time.perf_counter() - began)
     found = {
+        "corpus": options.corpus,
+        "texts": len(texts),
         "tokens": tokens,
+        "layers": options.layers,
         "dtype": model.dtype,
         "threads": torch.get_num_threads(),
         "budget": options.budget,

@@ -83,13 +83,13 @@ def record_on_ray(
         If Ray is not installed or has no room for a worker, another process cannot load the model, or a shard failed.
     """
     source = loadable(model)
-    todo = [index for index in range(len(job.plan.shards)) if not writer.has(index, job.plan.rows(index))]
+    missing = [index for index in range(len(job.plan.shards)) if not writer.has(index, job.plan.rows(index))]
     total = len(job.texts.ids)
-    done = total - sum(map(job.tokens, todo))
+    done = total - sum(map(job.tokens, missing))
     with _cluster() as ray:
-        crew = _Crew(ray, source, job, writer.path.resolve(), count=workers, most=len(todo))
+        crew = _Crew(ray, source, job, writer.path.resolve(), count=workers, most=len(missing))
         try:
-            for index in crew.record(todo):
+            for index in crew.record(missing):
                 done += job.tokens(index)
                 if progress is not None:
                     progress(done, total)
@@ -140,10 +140,10 @@ class _Crew:
         self.busy: dict[Any, tuple[Any, int]] = {}
         self.starting: dict[Any, Any] = {}
 
-    def record(self, todo: list[int]) -> Generator[int]:
+    def record(self, missing: list[int]) -> Generator[int]:
         """Give the number of each shard as it is written."""
-        left = deque(todo)
-        for _ in range(self.count if todo else 0):
+        left = deque(missing)
+        for _ in range(self.count if missing else 0):
             self._hire()
         while left or self.busy:
             while left and self.idle:

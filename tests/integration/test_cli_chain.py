@@ -118,4 +118,9 @@ def test_inventories(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_verify_a_whole_store(chain: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert told(capsys, "verify", str(chain / "acts")) == {"complete": True, "checked": 1, "broken": {}, "repaired": False}
+    assert told(capsys, "verify", str(chain / "acts")) == {
+        "complete": True,
+        "checked": 1,
+        "broken": {},
+        "repaired": False,
+    }

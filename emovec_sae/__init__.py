@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from emovec_sae.directions.denoise import NeutralComponents as NeutralComponents
     from emovec_sae.directions.direction_set import DirectionSet as DirectionSet
     from emovec_sae.directions.estimators import DiffMean as DiffMean
+    from emovec_sae.directions.estimators import LogisticProbe as LogisticProbe
+    from emovec_sae.directions.estimators import PCADirection as PCADirection
+    from emovec_sae.directions.estimators import RidgeAxis as RidgeAxis
+    from emovec_sae.directions.estimators import ShrinkageLDA as ShrinkageLDA
+    from emovec_sae.directions.estimators import WhitenedDiffMean as WhitenedDiffMean
     from emovec_sae.directions.evaluate import cross_validate as cross_validate
     from emovec_sae.directions.files import load_directions as load_directions
     from emovec_sae.directions.fit import fit_directions as fit_directions
@@ -56,10 +61,15 @@ _PUBLIC = {
     "DirectionSet": "directions.direction_set",
     "EmovecError": "errors",
     "KLProbe": "scoring.damage",
+    "LogisticProbe": "directions.estimators",
     "NeutralComponents": "directions.denoise",
+    "PCADirection": "directions.estimators",
     "PatchResidual": "interventions.edits",
+    "RidgeAxis": "directions.estimators",
+    "ShrinkageLDA": "directions.estimators",
     "Site": "sites",
     "Steer": "interventions.edits",
+    "WhitenedDiffMean": "directions.estimators",
     "WordScorer": "scoring.words",
     "calibrate": "interventions.dose",
     "compare": "interventions.compare",

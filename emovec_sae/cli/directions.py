@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from emovec_sae.cli.options import Json
 from emovec_sae.cli.output import answer
 
+Estimator = Literal["diff-mean", "whitened-diff-mean", "pca", "logistic", "lda"]
 Readout = Literal["dot", "cosine", "centred_cosine", "zscore", "batch_centred"]
 
 
@@ -17,7 +18,9 @@ def fit(
     folder: Path,
     *,
     out: Path,
-    estimator: Literal["diff-mean"] = "diff-mean",
+    estimator: Estimator = "diff-mean",
+    shrinkage: str | None = None,
+    against_neutral: Path | None = None,
     remove_neutral: Path | None = None,
     site: str = "auto",
     readout: Readout = "zscore",
@@ -33,7 +36,12 @@ def fit(
     out
         The .safetensors file to write, with a .json beside it.
     estimator
-        How vectors are fitted.
+        diff-mean (to steer with, too); whitened-diff-mean and lda (to read with, best where a few dimensions are
+        huge), pca (paired differences within groups), logistic.
+    shrinkage
+        Of the covariance of whitened-diff-mean and lda: oas, or a share from 0 to 1.
+    against_neutral
+        Activations of neutral texts whose mean is subtracted instead of the mean over emotions (diff-mean).
     remove_neutral
         Activations of neutral texts, whose leading components are projected out.
     site
@@ -42,11 +50,15 @@ def fit(
         Readout by which a site is chosen.
     """
     from emovec_sae.directions.denoise import NeutralComponents
+    from emovec_sae.directions.estimators.choose import make_estimator
     from emovec_sae.directions.fit import fit_directions
     from emovec_sae.store.reader import open_activations
 
     remove = NeutralComponents(open_activations(remove_neutral)) if remove_neutral else None
-    found = fit_directions(open_activations(folder), site=site, remove=remove, readout=readout, seed=seed)
+    against = open_activations(against_neutral) if against_neutral else None
+    chosen = make_estimator(estimator, shrinkage=shrinkage, against=against)
+    acts = open_activations(folder)
+    found = fit_directions(acts, site=site, estimator=chosen, remove=remove, readout=readout, seed=seed)
     found.save(out)
     facts = {"out": str(out), "site": str(found.site), "emotions": len(found), "removed": len(found.removed)}
     answer({**facts, "residual_norm": found.residual_norm}, json_=json_, text=repr(found))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from emovec_sae.provenance import read_json
@@ -66,3 +67,12 @@ def load_emotions() -> Emotions:
         topics=found["topics"],
         demo_topics=tuple(found["demo_topics"]),
     )
+
+
+def family_codes(emotions: Sequence[str]) -> np.ndarray | None:
+    """Family of each emotion as a code, shape (n,); None unless all are of the 171 and from two families at least."""
+    family = {name: code for code, members in enumerate(load_emotions().families.values()) for name in members}
+    if not set(emotions) <= set(family):
+        return None
+    codes = np.array([family[name] for name in emotions])
+    return codes if len(np.unique(codes)) > 1 else None

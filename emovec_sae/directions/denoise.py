@@ -10,9 +10,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from emovec_sae.directions.source import PooledActivations, values_at
+from emovec_sae.directions.source import PooledActivations, neutral_values
 from emovec_sae.directions.threads import one_thread
-from emovec_sae.errors import MismatchError
 from emovec_sae.sites import Site
 
 
@@ -107,13 +106,7 @@ class NeutralComponents(TransformerMixin, BaseEstimator):
         fresh = NeutralComponents(share=self.share)
         if isinstance(self.neutral, np.ndarray):
             return fresh.fit(self.neutral)
-        theirs = self.neutral.model
-        if model is not None and theirs.get("fingerprint") != model.get("fingerprint"):
-            raise MismatchError(
-                f"the neutral texts were recorded from {theirs.get('name')} ({theirs.get('fingerprint')}), the vectors "
-                f"come from {model.get('name')} ({model.get('fingerprint')}); record the neutral texts with that model"
-            )
-        return fresh.fit(values_at(self.neutral, site, pool, np.arange(len(self.neutral.frame))))
+        return fresh.fit(neutral_values(self.neutral, site, pool=pool, model=model))
 
     def provenance(self) -> dict[str, Any]:
         """What a direction set records about its denoising."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emovec_sae.directions.baseline import choose_baseline, tfidf_scores
-from emovec_sae.directions.crossval import Recipe, sweep
+from emovec_sae.directions.crossval import Recipe, Sweep, sweep
 from emovec_sae.directions.denoise import NeutralComponents
 from emovec_sae.directions.estimators import DiffMean
-from emovec_sae.directions.evaluation import Bars, Evaluation, Readings, tabulate
-from emovec_sae.directions.folds import DirectionEstimator, assign_folds, described
+from emovec_sae.directions.evaluation import Bars, Evaluation, Readings, Way, tabulate
+from emovec_sae.directions.folds import DirectionEstimator, assign_folds, described, short
 from emovec_sae.directions.ranking import rank_by_fold, rank_texts
-from emovec_sae.directions.readouts import READOUTS, check_readout, read
+from emovec_sae.directions.readouts import READOUTS, TRANSDUCTIVE, check_readout, read
 from emovec_sae.directions.source import Labelled, PooledActivations, labelled, sites_of, values_at
 from emovec_sae.errors import ConfigError, MismatchError, suggest
 from emovec_sae.provenance import collect, digest
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from emovec_sae.directions.direction_set import DirectionSet
 
+AUTO = "auto"
+
 
 def cross_validate(
     acts: PooledActivations,
@@ -32,7 +34,7 @@ def cross_validate(
     sites: str | Site | Sequence[str | Site] | None = None,
     readouts: Sequence[str] = READOUTS,
     readout: str = "zscore",
-    estimator: DirectionEstimator | None = None,
+    estimator: DirectionEstimator | Sequence[DirectionEstimator] | None = None,
     remove: NeutralComponents | None = None,
     pool: str = "mean",
     folds: int | None = None,
@@ -42,8 +44,9 @@ def cross_validate(
     """Hold groups out in turn and read their texts by directions fitted on the others.
 
     Vectors, means and deviations come from the training groups alone, denoising from the neutral texts; only the
-    readout ``batch_centred`` looks at the held-out texts themselves, and is marked transductive. Over several sites
-    the headline is nested: each held-out fold's site is chosen by held-out folds among its training groups.
+    readout ``batch_centred`` looks at the held-out texts themselves, and is marked transductive. Over several sites,
+    estimators or readouts the headline is nested: each held-out fold is read in the way (estimator, site, readout)
+    that held-out folds among its training groups favour.
 
     Parameters
     ----------
@@ -52,8 +55,11 @@ def cross_validate(
     sites
         Sites to go through; None means all that were recorded.
     readouts, readout
-        Readouts of the table, and the one of the headline, by which sites are chosen, too.
-    estimator, remove, pool
+        Readouts of the table, and the one of the headline, by which sites are chosen, too; ``auto`` chooses it among
+        those of the table that are not transductive.
+    estimator
+        As in `fit_directions`; of several, the headline's is chosen like its site.
+    remove, pool
         As in `fit_directions`.
     folds
         Number of folds of whole groups; None holds each group out in turn.
@@ -67,25 +73,47 @@ def cross_validate(
     ConfigError, StoreError
         If there is nothing to hold out or a fold leaves an emotion without texts; if a site was not recorded.
     """
-    names = list(dict.fromkeys([*map(check_readout, readouts), check_readout(readout)]))
+    names, among = _readouts(readouts, readout)
     part, places = labelled(acts, least=2), sites_of(acts, sites)
-    recipe = Recipe(DiffMean() if estimator is None else estimator, remove, pool)
+    recipes = [Recipe(one, remove, pool) for one in _several(estimator)]
     fold_of = assign_folds(part.groups, folds=folds)
     kind = choose_baseline(baseline, len(part.emotions))
-    choose_by = readout if len(places) > 1 else None
-    found = sweep(acts, part, fold_of, sites=places, readouts=names, recipe=recipe, choose_by=choose_by)
-    which, n_folds = names.index(readout), int(fold_of.max()) + 1
-    chosen = found.chosen(n_folds)[fold_of]
-    table = {(place, name): found.at(at, i) for at, place in enumerate(places) for i, name in enumerate(names)}
+    nested = len(places) * len(recipes) * len(among) > 1
+    found = sweep(acts, part, fold_of, sites=places, readouts=names, recipes=recipes, among=among, nested=nested)
+    n_folds = int(fold_of.max()) + 1
+    ways = [Way(short(recipe.estimator), place, name) for recipe in recipes for place in places for name in names]
+    table = {way: found.at(np.array(where)) for way, where in zip(ways, np.ndindex(found.rank.shape[:3]), strict=True)}
+    chosen = found.chosen(n_folds)
     words = rank_by_fold(tfidf_scores(list(part.frame["text"]), part.y, fold_of, kind=kind), part.y, fold_of)
+    read_by = [ways[_flat(way, found)] for way in chosen]
     return tabulate(
-        Readings(part, part.emotions, table, found.at(chosen, which), [places[at] for at in chosen], words),
-        readout=readout,
-        site=places[found.best(which)],
+        Readings(part, part.emotions, table, found.at(chosen[fold_of]), [read_by[fold] for fold in fold_of], words),
+        way=ways[_flat(found.best(), found)],
         baseline=f"TF-IDF, {kind}",
         bars=Bars(seed=seed),
-        provenance=_provenance(acts, recipe=recipe, folds=n_folds, nested=choose_by is not None, seed=seed),
+        provenance=_provenance(acts, recipes=recipes, folds=n_folds, nested=nested, seed=seed),
     )
+
+
+def _readouts(readouts: Sequence[str], readout: str) -> tuple[list[str], list[str]]:
+    """Readouts of the table, and those among which the headline's is chosen."""
+    names = [check_readout(name) for name in dict.fromkeys(readouts)]
+    if readout != AUTO:
+        return ([*names, readout] if check_readout(readout) not in names else names), [readout]
+    among = [name for name in names if name not in TRANSDUCTIVE]
+    if not among:
+        raise ConfigError(f"readout auto has nothing to choose from: {', '.join(names)} looks at the tested texts")
+    return names, among
+
+
+def _several(estimator: DirectionEstimator | Sequence[DirectionEstimator] | None) -> list[DirectionEstimator]:
+    if estimator is None:
+        return [DiffMean()]
+    return list(estimator) if isinstance(estimator, Sequence) else [estimator]
+
+
+def _flat(way: np.ndarray, found: Sweep) -> int:
+    return int(np.ravel_multi_index(tuple(way), found.rank.shape[:3]))
 
 
 def evaluate_directions(
@@ -127,18 +155,20 @@ def evaluate_directions(
     part = labelled(held_out, labels=labels)
     y = _codes(part, directions)
     values = values_at(held_out, directions.site, directions.pool, part.rows)
+    made = str(directions.estimator.get("name"))
     table = {
-        (directions.site, name): rank_texts(read(values, directions.vectors, directions.stats, readout=name), y)
+        Way(made, directions.site, name): rank_texts(
+            read(values, directions.vectors, directions.stats, readout=name), y
+        )
         for name in names
     }
     texts = [str(text) for text in part.frame["text"]]
     words = None if directions.words is None else rank_texts(directions.words.scores(texts), y)
     known = set(directions.provenance.get("texts", ()))
-    headline, headline_sites = table[directions.site, main], [directions.site] * len(part)
+    way = Way(made, directions.site, main)
     return tabulate(
-        Readings(part, directions.emotions, table, headline, headline_sites, words),
-        readout=main,
-        site=directions.site,
+        Readings(part, directions.emotions, table, table[way], [way] * len(part), words),
+        way=way,
         baseline=None if words is None else "TF-IDF, centroid",
         bars=Bars(seed=seed),
         provenance=collect(
@@ -174,14 +204,16 @@ def text_digest(text: str) -> str:
     return digest(text)[:16]
 
 
-def _provenance(acts: PooledActivations, *, recipe: Recipe, folds: int, nested: bool, seed: int) -> dict[str, Any]:
+def _provenance(
+    acts: PooledActivations, *, recipes: Sequence[Recipe], folds: int, nested: bool, seed: int
+) -> dict[str, Any]:
     return collect(
         activations=acts.fingerprint,
         corpus_hash=acts.corpus_hash,
         model=dict(acts.model),
-        estimator=described(recipe.estimator),
-        remove=None if recipe.remove is None else recipe.remove.provenance(),
-        pool=recipe.pool,
+        estimators=[described(recipe.estimator) for recipe in recipes],
+        remove=None if recipes[0].remove is None else recipes[0].remove.provenance(),
+        pool=recipes[0].pool,
         offset=acts.offset,
         split="groups held out in turn",
         folds=folds,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from emovec_sae.corpora.emotions import family_codes
 from emovec_sae.directions.ranking import METRICS, Ranked, chance
 from emovec_sae.directions.readouts import TRANSDUCTIVE, check_readout
 from emovec_sae.directions.source import Labelled
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 _NUMBER = ("value", "low", "high", "n")
 _HEADLINE = ["metric", *_NUMBER, "clusters", "method", "chance"]
 _SWEEP = ("site", "layer", "metric", "value", "low", "high", "n", "chance", "baseline")
+
+
+class Way(NamedTuple):
+    """How texts were read: the estimator by its short name, the site and the readout."""
+
+    estimator: str
+    site: Site
+    readout: str
 
 
 @dataclass(frozen=True)
@@ -63,19 +72,21 @@ class Evaluation:
     Attributes
     ----------
     scores
-        One row a (site, readout, metric): site, layer, readout, metric (top1, top5, auroc), value, low, high, n
-        (texts), clusters (groups), method (of the interval), chance, baseline (TF-IDF), transductive.
+        One row a (estimator, site, readout, metric): estimator, site, layer, readout, metric (top1, top5, auroc,
+        family), value, low, high, n (texts), clusters (groups), method (of the interval), chance, baseline (TF-IDF),
+        transductive. ``family`` is the share of texts of which the predicted emotion is one of the right family.
     headline
-        One row a metric at `readout`: value, low, high, n, clusters, method, chance. After a cross-validation over
-        several sites it is nested: each held-out fold is read at a site that its training folds chose.
+        One row a metric: value, low, high, n, clusters, method, chance. After a cross-validation over several
+        estimators, sites or readouts it is nested: each held-out fold is read in the way that its training folds chose.
     words
         As `headline`, by the words alone; without rows where there is no baseline.
     by_emotion
         One row a (emotion, metric) of the headline readings: emotion, metric, value, low, high, n, clusters, method.
     texts
-        One row a text of the headline readings: id, emotion, group, site, rank (of its own emotion), predicted, auroc.
-    readout, site
-        The headline's readout, and the site that all texts together favour.
+        One row a text of the headline readings: id, emotion, group, estimator, site, readout, rank (of its own
+        emotion), predicted, auroc.
+    way
+        The way (estimator, site, readout) that all texts together favour.
     baseline
         What the baseline is, or None.
     emotions
@@ -89,11 +100,20 @@ class Evaluation:
     words: pd.DataFrame
     by_emotion: pd.DataFrame
     texts: pd.DataFrame
-    readout: str
-    site: Site
+    way: Way
     baseline: str | None
     emotions: tuple[str, ...]
     provenance: Mapping[str, Any]
+
+    @property
+    def readout(self) -> str:
+        """The readout that all texts together favour."""
+        return self.way.readout
+
+    @property
+    def site(self) -> Site:
+        """The site that all texts together favour."""
+        return self.way.site
 
     def __repr__(self) -> str:
         numbers = self.headline.set_index("metric")["value"]
@@ -106,10 +126,12 @@ class Evaluation:
         """The scores, a row each (site, readout, metric)."""
         return self.scores.copy()
 
-    def sweep_frame(self, *, readout: str | None = None) -> pd.DataFrame:
-        """What `plot` draws: site, layer, metric (top1, top5), value, low, high, n, chance, baseline of one readout."""
+    def sweep_frame(self, *, readout: str | None = None, estimator: str | None = None) -> pd.DataFrame:
+        """What `plot` draws of one readout and estimator: site, layer, metric (top1, top5), value, low, high, n, ..."""
         name = self.readout if readout is None else check_readout(readout)
-        wanted = (self.scores["readout"] == name) & self.scores["metric"].isin(["top1", "top5"])
+        made = self.way.estimator if estimator is None else estimator
+        wanted = (self.scores["readout"] == name) & (self.scores["estimator"] == made)
+        wanted &= self.scores["metric"].isin(["top1", "top5"])
         return self.scores.loc[wanted, list(_SWEEP)].reset_index(drop=True)
 
     def plot(self) -> alt.LayerChart | alt.VConcatChart:
@@ -124,23 +146,56 @@ class Evaluation:
         Returns
         -------
         dict
-            top1, top5, auroc; chance and baseline (each by metric; the baseline None where there is none); readout,
-            site, transductive, emotions, texts, groups, seen, and for a cross-validation nested.
+            top1, top5, auroc, family; chance and baseline (each by metric; the baseline None where there is none);
+            estimator, site, readout, transductive, emotions, texts, groups, seen, and for a cross-validation nested
+            and chosen (in how many folds each way was).
         """
         clusters = int(self.headline["clusters"].max())
         return {
             **_numbers(self.headline),
-            "chance": {metric: chance(metric, len(self.emotions)) for metric in METRICS},
+            "chance": dict(zip(self.headline["metric"], self.headline["chance"], strict=True)),
             "baseline": {"name": self.baseline, **_numbers(self.words)} if self.baseline else None,
-            "readout": self.readout,
+            "estimator": self.way.estimator,
             "site": str(self.site),
+            "readout": self.readout,
             "transductive": self.readout in TRANSDUCTIVE,
             "emotions": len(self.emotions),
             "texts": len(self.texts),
             "groups": clusters,
             "seen": int(self.provenance.get("seen", 0)),
             "nested": bool(self.provenance.get("nested", False)),
+            "chosen": self._chosen(),
         }
+
+    def _chosen(self) -> dict[str, int]:
+        ways = self.texts[["group", "estimator", "site", "readout"]].drop_duplicates()
+        names = ways["estimator"] + ", " + ways["site"] + ", " + ways["readout"]
+        return {str(name): int(count) for name, count in names.value_counts().items()}
+
+    def sensitivity(self) -> pd.DataFrame:
+        """What would be concluded with each estimator and readout, at the site that is best with it.
+
+        Returns
+        -------
+        pandas.DataFrame
+            estimator, readout, site (best by top-1 then top-5, chosen on these very texts), top1, low, high, top5,
+            auroc, above_baseline (whether the interval of top-1 lies above TF-IDF's value), same_site (as the
+            headline's), transductive.
+        """
+        rows = []
+        for (made, name), part in self.scores.groupby(["estimator", "readout"], sort=False):
+            table = part.pivot_table(index="site", columns="metric", values="value", sort=False)
+            best = str(table.sort_values(["top1", "top5"], ascending=False, kind="stable").index[0])
+            first = part[(part["site"] == best) & (part["metric"] == "top1")].iloc[0]
+            rows.append(
+                {
+                    "estimator": made, "readout": name, "site": best, "top1": first["value"], "low": first["low"],
+                    "high": first["high"], "top5": table.loc[best, "top5"], "auroc": table.loc[best, "auroc"],
+                    "above_baseline": bool(first["low"] > first["baseline"]), "same_site": best == str(self.site),
+                    "transductive": bool(first["transductive"]),
+                }
+            )  # fmt: skip
+        return pd.DataFrame(rows)
 
     def save(self, path: str | Path) -> Path:
         """Write everything as one JSON file, atomically."""
@@ -160,26 +215,25 @@ class Readings:
     emotions
         The emotions that were told apart, in the order of the codes.
     table
-        (site, readout) -> readings of the n texts.
-    headline, headline_sites
-        Readings of the headline, and the site at which each text was read.
+        Way -> readings of the n texts.
+    headline, headline_ways
+        Readings of the headline, and the way in which each text was read.
     words
         Readings by the baseline, or None.
     """
 
     part: Labelled
     emotions: tuple[str, ...]
-    table: Mapping[tuple[Site, str], Ranked]
+    table: Mapping[Way, Ranked]
     headline: Ranked
-    headline_sites: Sequence[Site]
+    headline_ways: Sequence[Way]
     words: Ranked | None
 
 
 def tabulate(
     read: Readings,
     *,
-    readout: str,
-    site: Site,
+    way: Way,
     baseline: str | None,
     bars: Bars,
     provenance: Mapping[str, Any],
@@ -189,13 +243,15 @@ def tabulate(
     words = pd.DataFrame([] if read.words is None else _rows(read, read.words, bars), columns=_HEADLINE)
     base = dict(zip(words["metric"], words["value"], strict=True))
     scores = [
-        {"site": str(place), "layer": place.layer, "readout": name, **row}
+        {"estimator": made, "site": str(place), "layer": place.layer, "readout": name, **row}
         | {"baseline": base.get(row["metric"], np.nan), "transductive": name in TRANSDUCTIVE}
-        for (place, name), ranked in read.table.items()
+        for (made, place, name), ranked in read.table.items()
         for row in _rows(read, ranked, bars)
     ]
     texts = part.frame[["id", "emotion", "group"]].assign(
-        site=[str(one) for one in read.headline_sites],
+        estimator=[one.estimator for one in read.headline_ways],
+        site=[str(one.site) for one in read.headline_ways],
+        readout=[one.readout for one in read.headline_ways],
         rank=found.rank,
         predicted=[read.emotions[code] for code in found.predicted],
         auroc=found.auroc,
@@ -206,8 +262,7 @@ def tabulate(
         words=words,
         by_emotion=_by_emotion(part, found, bars),
         texts=texts,
-        readout=readout,
-        site=site,
+        way=way,
         baseline=baseline,
         emotions=read.emotions,
         provenance=provenance,
@@ -216,10 +271,17 @@ def tabulate(
 
 def _rows(read: Readings, found: Ranked, bars: Bars) -> list[dict[str, Any]]:
     """One row a metric, with interval and chance."""
-    return [
+    rows = [
         {"metric": name, **bars.over(found.metric(name), read.part.groups), "chance": chance(name, len(read.emotions))}
         for name in METRICS
     ]
+    families = family_codes(read.emotions)
+    if families is None:
+        return rows
+    own = families[[read.emotions.index(name) for name in read.part.frame["emotion"]]]
+    hits = (families[found.predicted] == own).astype(float)
+    by_chance = float((families[:, None] == own).mean())
+    return [*rows, {"metric": "family", **bars.over(hits, read.part.groups), "chance": by_chance}]
 
 
 def _by_emotion(part: Labelled, found: Ranked, bars: Bars) -> pd.DataFrame:

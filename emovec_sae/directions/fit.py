@@ -13,7 +13,7 @@ from emovec_sae.directions.denoise import NeutralComponents, project_out
 from emovec_sae.directions.direction_set import DirectionSet
 from emovec_sae.directions.estimators import DiffMean
 from emovec_sae.directions.evaluate import text_digest
-from emovec_sae.directions.folds import DirectionEstimator, assign_folds, described, fresh
+from emovec_sae.directions.folds import DirectionEstimator, assign_folds, described, fit_vectors, fresh
 from emovec_sae.directions.readouts import ReadoutStats, balanced_weights, check_readout
 from emovec_sae.directions.source import Labelled, PooledActivations, labelled, values_at
 from emovec_sae.errors import ConfigError
@@ -88,7 +88,7 @@ def _fitted(
     provenance: Mapping[str, Any],
 ) -> DirectionSet:
     values = values_at(acts, place, recipe.pool, part.rows)
-    fitted = fresh(recipe.estimator).fit(values, part.y)
+    fitted = fit_vectors(fresh(recipe.at(acts, place)), values, part.y, part.groups)
     removed = recipe.components(acts, place)
     vectors = project_out(np.asarray(fitted.vectors_, dtype=np.float64), removed)
     norm, norm_of = _residual_norm(acts, recipe.remove, place)
@@ -125,10 +125,10 @@ def _place(
         return places[0], {"how": "the only one recorded"}
     many = len(part.group_names) > INNER_FOLDS
     folds = assign_folds(part.groups, folds=INNER_FOLDS if many else None)
-    found = sweep(acts, part, folds, sites=places, readouts=[readout], recipe=recipe)
-    top1 = (found.rank[:, 0] <= 1).mean(axis=1)
+    found = sweep(acts, part, folds, sites=places, readouts=[readout], recipes=[recipe], among=[readout])
+    top1 = (found.rank[0, :, 0] <= 1).mean(axis=1)
     scores = {str(place): round(float(share), 4) for place, share in zip(places, top1, strict=True)}
-    return places[found.best(0)], {"how": "inner held-out groups, top-1", "readout": readout, "top1": scores}
+    return places[found.best()[1]], {"how": "inner held-out groups, top-1", "readout": readout, "top1": scores}
 
 
 def _seeded(estimator: DirectionEstimator, seed: int) -> DirectionEstimator:

@@ -1,14 +1,17 @@
-"""Groups held out in turn; class sums a fold make every refit a subtraction."""
+"""Groups held out in turn; the moments of a fold make every refit a subtraction."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
+from functools import cached_property, reduce
 from typing import Any, Protocol, cast
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.utils.validation import has_fit_parameter
 
-from emovec_sae.directions.estimators import DiffMean
+from emovec_sae.directions.estimators import MomentClassifier, Moments
 from emovec_sae.errors import ConfigError
 
 
@@ -37,8 +40,24 @@ def fresh(estimator: DirectionEstimator, **params: Any) -> DirectionEstimator:
 def described(estimator: DirectionEstimator) -> dict[str, Any]:
     """Name and parameters of an estimator for a record: numbers, texts and None as they are, the rest as its repr."""
     plain = (str, int, float, bool, type(None))
-    params = {key: value if isinstance(value, plain) else repr(value) for key, value in estimator.get_params().items()}
+    params = {key: value if isinstance(value, plain) else _told(value) for key, value in estimator.get_params().items()}
     return {"name": type(estimator).__name__, "params": params}
+
+
+def short(estimator: DirectionEstimator) -> str:
+    """An estimator with the parameters that are not its defaults, for tables: ``ShrinkageLDA(shrinkage=0.5)``."""
+    usual = type(estimator)().get_params()
+    differ = {key: value for key, value in estimator.get_params().items() if key in usual and value is not usual[key]}
+    told = [
+        f"{key}={value if isinstance(value, str | int | float) else 'given'}"
+        for key, value in differ.items()
+        if not (isinstance(value, str | int | float | tuple) and value == usual[key])
+    ]
+    return f"{type(estimator).__name__}({', '.join(told)})" if told else type(estimator).__name__
+
+
+def _told(value: Any) -> str:
+    return f"array of shape {value.shape}" if isinstance(value, np.ndarray) else repr(value)
 
 
 def assign_folds(groups: np.ndarray, *, folds: int | None = None) -> np.ndarray:
@@ -75,7 +94,7 @@ def assign_folds(groups: np.ndarray, *, folds: int | None = None) -> np.ndarray:
 class FoldedVectors:
     """Vectors of one site, fitted without chosen folds.
 
-    For `DiffMean` the sums over each (fold, emotion) are kept, so that leaving folds out is a subtraction; any other
+    For a `MomentClassifier` the moments of each fold are kept, so that leaving folds out is a subtraction; any other
     estimator is fitted anew on the texts that remain.
 
     Parameters
@@ -90,6 +109,8 @@ class FoldedVectors:
         Names of the emotions, for messages.
     estimator
         How vectors are fitted.
+    groups
+        Group codes, shape (n,), for an estimator that pairs texts within groups; None means the folds.
     """
 
     def __init__(
@@ -100,13 +121,14 @@ class FoldedVectors:
         *,
         emotions: Sequence[str],
         estimator: DirectionEstimator,
+        groups: np.ndarray | None = None,
     ) -> None:
         self.values, self.y, self.folds = values, y, folds
+        self.groups = folds if groups is None else groups
         self.emotions, self.estimator = emotions, estimator
-        shape = (int(folds.max()) + 1, len(emotions))
-        self._counts = np.zeros(shape, dtype=np.int64)
+        self._counts = np.zeros((int(folds.max()) + 1, len(emotions)), dtype=np.int64)
         np.add.at(self._counts, (folds, y), 1)
-        self._sums = _sums(values, folds, y, shape) if type(estimator) is DiffMean else None
+        self._parts = _moments(values, y, folds, estimator) if isinstance(estimator, MomentClassifier) else []
 
     def without(self, held: Sequence[int]) -> np.ndarray:
         """Vectors fitted on the texts of all folds but `held`, shape (n_emotions, d), float64.
@@ -124,18 +146,30 @@ class FoldedVectors:
                 f"emotion '{name}' has no text left once {len(held)} fold(s) are held out: it needs texts in at least "
                 f"{len(held) + 1} groups; leave it out or give it more groups"
             )
-        if self._sums is None:
-            keep = ~np.isin(self.folds, held)
-            return fresh(self.estimator).fit(self.values[keep], self.y[keep]).vectors_
-        means = (self._sums.sum(axis=0) - self._sums[held].sum(axis=0)) / counts[:, None]
-        return means - means.mean(axis=0)
+        if isinstance(self.estimator, MomentClassifier):
+            kept = self._whole
+            for fold in held:
+                kept = kept - self._parts[fold]
+            return self.estimator.vectors_from(kept)
+        keep = ~np.isin(self.folds, held)
+        return fit_vectors(fresh(self.estimator), self.values[keep], self.y[keep], self.groups[keep]).vectors_
+
+    @cached_property
+    def _whole(self) -> Moments:
+        return reduce(operator.add, self._parts)
 
 
-def _sums(values: np.ndarray, folds: np.ndarray, y: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Sums over each (fold, emotion) in float64, shape (n_folds, n_emotions, d)."""
-    cell = folds * shape[1] + y
-    order = np.argsort(cell, kind="stable")
-    cells, first = np.unique(cell[order], return_index=True)
-    sums = np.zeros((shape[0] * shape[1], values.shape[1]))
-    sums[cells] = np.add.reduceat(values[order].astype(np.float64), first, axis=0)
-    return sums.reshape(*shape, -1)
+def fit_vectors(estimator: Any, values: np.ndarray, y: np.ndarray, groups: np.ndarray) -> Any:
+    """Fit an estimator, with the groups if it takes them."""
+    given = {"groups": groups} if has_fit_parameter(estimator, "groups") else {}
+    return estimator.fit(values, y, **given)
+
+
+def _moments(values: np.ndarray, y: np.ndarray, folds: np.ndarray, estimator: MomentClassifier) -> list[Moments]:
+    """Moments of each fold."""
+    shift = values.mean(axis=0, dtype=np.float64)
+    count = int(y.max()) + 1
+    return [
+        Moments.of(values[folds == fold], y[folds == fold], count, shift=shift, second=estimator.needs_second)
+        for fold in range(int(folds.max()) + 1)
+    ]

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from emovec_sae.errors import ConfigError, StoreError, suggest
+from emovec_sae.errors import ConfigError, MismatchError, StoreError, suggest
 from emovec_sae.sites import Site, parse_sites
 
 
@@ -151,6 +151,25 @@ def values_at(acts: PooledActivations, site: Site, pool: str, rows: np.ndarray) 
     if not bool(np.isfinite(values).all()):
         raise StoreError(f"the {pool}-pooled activations of {site} hold values that are not finite")
     return values
+
+
+def neutral_values(neutral: PooledActivations, site: Site, *, pool: str, model: Mapping[str, Any] | None) -> np.ndarray:
+    """Pooled activations of neutral texts at a site, shape (n_texts, d_model).
+
+    Raises
+    ------
+    MismatchError
+        If they were recorded from another model than `model`.
+    StoreError
+        If the site or pool was not recorded.
+    """
+    theirs = neutral.model
+    if model is not None and theirs.get("fingerprint") != model.get("fingerprint"):
+        raise MismatchError(
+            f"the neutral texts were recorded from {theirs.get('name')} ({theirs.get('fingerprint')}), the vectors "
+            f"come from {model.get('name')} ({model.get('fingerprint')}); record the neutral texts with that model"
+        )
+    return values_at(neutral, site, pool, np.arange(len(neutral.frame)))
 
 
 def sites_of(acts: PooledActivations, wanted: str | Site | Sequence[str | Site] | None) -> list[Site]:

@@ -66,15 +66,16 @@ def test_every_rank_of_the_sweep(acts, denoise: bool) -> None:
     remove = NeutralComponents(neutral, share=0.4) if denoise else None
     removed = NeutralComponents(share=0.4).fit(neutral).components_ if denoise else np.zeros((0, 16))
     part = labelled(acts)
-    found = sweep(acts, part, part.groups, sites=SITES, readouts=READOUTS, recipe=Recipe(DiffMean(), remove, "mean"))
+    recipes = [Recipe(DiffMean(), remove, "mean")]
+    found = sweep(acts, part, part.groups, sites=SITES, readouts=READOUTS, recipes=recipes, among=["zscore"])
     for at, site in enumerate(SITES):
         values = acts.pooled(site)
         for which, readout in enumerate(READOUTS):
             for train, test in LeaveOneGroupOut().split(values, part.y, part.groups):
                 scores = plain_scores(values, part.y, train, test, removed, readout)
                 own = scores[np.arange(len(test)), part.y[test]]
-                np.testing.assert_array_equal(found.rank[at, which, test], 1 + (scores > own[:, None]).sum(axis=1))
-                np.testing.assert_array_equal(found.predicted[at, which, test], scores.argmax(axis=1))
+                np.testing.assert_array_equal(found.rank[0, at, which, test], 1 + (scores > own[:, None]).sum(axis=1))
+                np.testing.assert_array_equal(found.predicted[0, at, which, test], scores.argmax(axis=1))
 
 
 def test_nested_choice_of_the_site(acts) -> None:

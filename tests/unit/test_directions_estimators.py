@@ -11,12 +11,32 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from emovec_sae.directions import DiffMean, NeutralComponents
+from emovec_sae.directions import NeutralComponents
+from emovec_sae.directions.estimators import (
+    DiffMean,
+    LogisticProbe,
+    PCADirection,
+    RidgeAxis,
+    ShrinkageLDA,
+    WhitenedDiffMean,
+)
 from emovec_sae.errors import MismatchError, StoreError
 from emovec_sae.sites import Site
 
 
-@parametrize_with_checks([DiffMean(), DiffMean(readout="centred_cosine"), NeutralComponents(share=0.5)])
+@parametrize_with_checks(
+    [
+        DiffMean(),
+        DiffMean(readout="centred_cosine"),
+        WhitenedDiffMean(),
+        ShrinkageLDA(),
+        ShrinkageLDA(shrinkage=0.5),
+        PCADirection(),
+        LogisticProbe(),
+        RidgeAxis(),
+        NeutralComponents(share=0.5),
+    ]
+)
 def test_contract_of_scikit_learn(estimator: BaseEstimator, check) -> None:
     check(estimator)
 

@@ -156,7 +156,7 @@ def test_any_estimator_of_the_contract_serves() -> None:
     acts, _ = planted(emotions=4, groups=4, noise=1.0)
     fast, general = cross_validate(acts), cross_validate(acts, estimator=Renormed())
     np.testing.assert_allclose(fast.frame()["value"], general.frame()["value"], atol=1e-12)
-    assert general.provenance["estimator"]["name"] == "Renormed"
+    assert general.provenance["estimators"][0]["name"] == "Renormed"
 
 
 def test_class_sums_survive_uneven_cells() -> None:

@@ -147,12 +147,20 @@ class FoldedVectors:
                 f"{len(held) + 1} groups; leave it out or give it more groups"
             )
         if isinstance(self.estimator, MomentClassifier):
-            kept = self._whole
-            for fold in held:
-                kept = kept - self._parts[fold]
-            return self.estimator.vectors_from(kept)
+            return self.estimator.vectors_from(self._rest(held))
         keep = ~np.isin(self.folds, held)
         return fit_vectors(fresh(self.estimator), self.values[keep], self.y[keep], self.groups[keep]).vectors_
+
+    def only(self, folds: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Vectors fitted on the texts of these folds alone, shape (n_emotions, d); see `without`."""
+        kept = [int(fold) for fold in folds]
+        return self.without([fold for fold in range(len(self._counts)) if fold not in kept])
+
+    def _rest(self, held: list[int]) -> Moments:
+        """Moments of the folds that are not held out, by the shorter way."""
+        if 2 * len(held) > len(self._parts):
+            return reduce(operator.add, [part for fold, part in enumerate(self._parts) if fold not in held])
+        return reduce(operator.sub, [self._parts[fold] for fold in held], self._whole)
 
     @cached_property
     def _whole(self) -> Moments:

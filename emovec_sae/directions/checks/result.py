@@ -31,6 +31,9 @@ class Check:
         none.
     table
         What `frame` gives and `plot` draws.
+    variants
+        The same numbers in other ways (readout, reading position, reference): a column `variant`, then those of
+        `numbers`. They say which conclusions hang on the choice.
     settings
         Readout, reading position, site, seed: what a reader needs to repeat it.
     provenance
@@ -42,6 +45,7 @@ class Check:
 
     numbers: pd.DataFrame
     table: pd.DataFrame
+    variants: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["variant", *NUMBERS]))
     settings: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -65,7 +69,8 @@ class Check:
     def save(self, path: str | Path) -> Path:
         """Write numbers, table, settings and provenance as one JSON file, atomically."""
         told = {"check": type(self).__name__, "title": self.title, **self.summary(), "table": records(self.table)}
-        return write_json(path, {**told, "provenance": dict(self.provenance)})
+        told |= {"variants": records(self.variants), "provenance": dict(self.provenance)}
+        return write_json(path, told)
 
 
 def number(

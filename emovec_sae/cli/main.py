@@ -36,12 +36,32 @@ VERBS = {
     "calibrate": ("steering:calibrate", "Find the strength that moves the model by a wanted KL."),
     "patch": ("patching:patch", "Patch activations between minimal pairs."),
     "compare": ("demo:compare", "Compare the arms of a study at equal dose."),
+    "bench": ("bench:bench", "Make the score card of a model's emotion directions."),
     "figures": ("outputs:figures", "Draw the figures of a run."),
     "report": ("outputs:report", "Write the page of a run."),
 }
 """Verb -> (module and function below ``emovec_sae.cli``, help); a module is imported when its verb is used."""
 for _verb, (_where, _help) in VERBS.items():
     app.command(f"emovec_sae.cli.{_where}", name=_verb, help=_help)
+
+CHECKS = {
+    "scenarios": "Is the emotion that a text implies among the first few?",
+    "intensity": "Do larger numbers move the emotions the right way?",
+    "labels": "Hold readings against labels, intensities and ratings.",
+    "lens": "Do the directions write their own words?",
+    "shape": "Spectrum, families, valence and arousal.",
+    "similarity": "The similarity of emotions across sites and models.",
+    "languages": "Fit in each language, read in each.",
+    "preferences": "What would the model rather do?",
+    "speaker": "The present against the other speaker.",
+    "learning": "How many topics are enough?",
+    "diagnose": "Numbered diagnostics of recorded texts.",
+}
+"""Check -> help; each is a function of ``emovec_sae.cli.checks``."""
+_checks = App(name="check", help="One check of directions at a time.")
+for _verb, _help in CHECKS.items():
+    _checks.command(f"emovec_sae.cli.checks:{_verb}", name=_verb, help=_help)
+app.command(_checks)
 
 BAD_INPUT = 2
 INTERRUPTED = 130

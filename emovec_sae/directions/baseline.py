@@ -31,6 +31,12 @@ def choose_baseline(name: str, n_emotions: int) -> str:
     return name
 
 
+def has_words(texts: Sequence[str]) -> bool:
+    """Whether any text has a word of two letters at least; without one there is nothing to count."""
+    analyse = CountVectorizer().build_analyzer()
+    return any(analyse(text) for text in texts)
+
+
 def tfidf_scores(texts: Sequence[str], y: np.ndarray, folds: np.ndarray, *, kind: str) -> np.ndarray:
     """Scores of every text by a TF-IDF reader that was fitted on the other folds.
 
@@ -50,11 +56,13 @@ def tfidf_scores(texts: Sequence[str], y: np.ndarray, folds: np.ndarray, *, kind
     Returns
     -------
     np.ndarray
-        Scores, shape (n, n_emotions).
+        Scores, shape (n, n_emotions); all alike, which reads nothing, if no text has a word.
     """
-    counts: Any = sparse.csr_matrix(CountVectorizer().fit_transform(texts))
     n_emotions = int(y.max()) + 1
     scores = np.zeros((len(y), n_emotions))
+    if not has_words(texts):
+        return scores
+    counts: Any = sparse.csr_matrix(CountVectorizer().fit_transform(texts))
     with one_thread():
         for fold in np.unique(folds):
             test = folds == fold

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from emovec_sae.directions.baseline import WordCentroids
+from emovec_sae.directions.baseline import WordCentroids, has_words
 from emovec_sae.directions.crossval import Recipe, sweep
 from emovec_sae.directions.denoise import NeutralComponents, project_out
 from emovec_sae.directions.direction_set import DirectionSet
@@ -73,7 +73,7 @@ def fit_directions(
         remove=None if remove is None else remove.provenance(),
         texts=sorted({text_digest(text) for text in texts}),
     )
-    words = WordCentroids.fit(texts, part.y, len(part.emotions))
+    words = WordCentroids.fit(texts, part.y, len(part.emotions)) if has_words(texts) else None
     return _fitted(acts, part, place=place, recipe=recipe, readout=readout, words=words, provenance=provenance)
 
 
@@ -84,7 +84,7 @@ def _fitted(
     place: Site,
     recipe: Recipe,
     readout: str,
-    words: WordCentroids,
+    words: WordCentroids | None,
     provenance: Mapping[str, Any],
 ) -> DirectionSet:
     values = values_at(acts, place, recipe.pool, part.rows)

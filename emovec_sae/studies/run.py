@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from emovec_sae.config import Study
-from emovec_sae.errors import ConfigError, StoreError
+from emovec_sae.errors import ConfigError
 from emovec_sae.provenance import read_json, write_json
+from emovec_sae.studies.alone import alone
 from emovec_sae.studies.context import Context
 from emovec_sae.studies.decomposition import decomposition_stage
 from emovec_sae.studies.directions import directions_stage
@@ -54,7 +53,7 @@ def run_study(
     """
     path = Path(out)
     context = Context(study, path, Path(base))
-    with _alone(path):
+    with alone(path):
         run = Run(path, reporter or Silent())
         _check(context)
         _through_interventions(run, context)
@@ -76,7 +75,7 @@ def compare_study(
     """
     path = Path(out)
     context = Context(study, path, Path(base))
-    with _alone(path):
+    with alone(path):
         _check(context)
         _through_interventions(Run(path, reporter or Silent()), context)
     return comparison_summary(context)
@@ -114,23 +113,3 @@ def _check(context: Context) -> None:
     if study.decomposition.shown not in every:
         raise ConfigError(f"decomposition.shown names '{study.decomposition.shown}', which the corpus lacks")
     write_json(context.path / "study.json", {"study": study.model_dump(mode="json")})
-
-
-class _alone:
-    """Hold a run's folder; another process that wants it is told at once."""
-
-    def __init__(self, path: Path) -> None:
-        path.mkdir(parents=True, exist_ok=True)
-        self.path = path
-        self.lock = FileLock(str(path / ".lock"), timeout=0)
-
-    def __enter__(self) -> None:
-        try:
-            self.lock.acquire()
-        except Timeout as error:
-            raise StoreError(
-                f"another process runs a study into {self.path}; wait for it or choose another folder"
-            ) from error
-
-    def __exit__(self, *_: object) -> None:
-        self.lock.release()

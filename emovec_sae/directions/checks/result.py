@@ -61,6 +61,10 @@ class Check:
         """Draw `frame`."""
         raise NotImplementedError
 
+    def caption(self) -> str:
+        """The question and its first answer, for below the figure."""
+        return f"{self.title} {_sentence(self.numbers.to_dict('records')[0])}."
+
     def summary(self) -> dict[str, Any]:
         """The numbers for machines, by name, and the settings."""
         rows = {str(row.pop("number")): row for row in records(self.numbers)}

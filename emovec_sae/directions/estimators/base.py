@@ -121,7 +121,6 @@ class MomentClassifier(DirectionClassifier):
         if first and classes is None:
             raise ValueError("classes must be given at the first call of partial_fit: all labels that will come")
         checked, labels = validate_data(self, X, y, dtype=_FLOATS, reset=first)
-        check_classification_targets(labels)
         if first:
             self.classes_ = np.unique(np.asarray(classes))
             self._enough_classes()

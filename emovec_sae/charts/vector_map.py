@@ -23,7 +23,8 @@ COLUMNS = (
     "site",
     "n_texts",
 )
-"""One row an emotion; `explained1` and `explained2` are shares of variance, the same in every row."""
+"""One row an emotion; `explained1` and `explained2` are shares of variance, the same in every row. A column `method`
+names another map than PCA (its axes have no unit, and NaN for the shares)."""
 
 _WIDTH, _RADIUS, _CORE, _OTHER = 610, 3.6, 10.5, 8.5
 
@@ -44,8 +45,9 @@ def vector_map(frame: pd.DataFrame) -> alt.LayerChart:
     table = require(frame, COLUMNS, family="vector_map")
     table = table.sort_values("core", ascending=False, kind="stable", ignore_index=True)
     low, high, height = _window(table)
-    x = alt.X("pc1:Q", scale=alt.Scale(domain=[low[0], high[0]], nice=False), axis=_axis("PC1", table["explained1"]))
-    y = alt.Y("pc2:Q", scale=alt.Scale(domain=[low[1], high[1]], nice=False), axis=_axis("PC2", table["explained2"]))
+    method = _method(table)
+    x = alt.X("pc1:Q", scale=alt.Scale(domain=[low[0], high[0]], nice=False), axis=_axis(method, 1, table))
+    y = alt.Y("pc2:Q", scale=alt.Scale(domain=[low[1], high[1]], nice=False), axis=_axis(method, 2, table))
     names, lines = _labels(table, low, high, height)
     colour = alt.Color(
         "valence:Q",
@@ -67,8 +69,11 @@ def vector_map(frame: pd.DataFrame) -> alt.LayerChart:
         )
     )
     title = heading(
-        f"{len(table)} emotion vectors on their first two principal components",
-        f"{sites_in(table)}; n = {span(table['n_texts'])} texts an emotion; both axes in the same unit; "
+        f"{len(table)} emotion vectors on their first two principal components"
+        if method == "PCA"
+        else f"{len(table)} emotion vectors, mapped by {method}",
+        f"{sites_in(table)}; n = {span(table['n_texts'])} texts an emotion; "
+        f"{'both axes in the same unit' if method == 'PCA' else 'only neighbourhoods mean something'}; "
         "colour: rated valence",
     )
     chart = alt.LayerChart(layer=[lines, points, *names]).properties(width=_WIDTH, height=height, title=title)
@@ -78,6 +83,12 @@ def vector_map(frame: pd.DataFrame) -> alt.LayerChart:
 def caption(frame: pd.DataFrame) -> str:
     """Write the caption from the numbers of the table."""
     table = require(frame, COLUMNS, family="vector_map")
+    if _method(table) != "PCA":
+        return (
+            f"{len(table)} emotion vectors at {sites_in(table)} (n = {span(table['n_texts'])} texts an emotion), "
+            f"mapped by {_method(table)}, which keeps neighbours together and no distances. Colour is the rated "
+            "valence from 1 (unpleasant) to 9 (pleasant)."
+        )
     shares = [float(table[name].iloc[0]) for name in ("explained1", "explained2")]
     found = [
         f"PC{number} with {what} r = {signed(float(table[f'pc{number}'].corr(table[what])))}"
@@ -95,8 +106,15 @@ def caption(frame: pd.DataFrame) -> str:
     )
 
 
-def _axis(name: str, explained: pd.Series) -> alt.Axis:
-    return alt.Axis(title=f"{name} ({percent(float(explained.iloc[0]))} of variance)", grid=True, tickCount=6)
+def _method(table: pd.DataFrame) -> str:
+    return str(table["method"].iloc[0]) if "method" in table else "PCA"
+
+
+def _axis(method: str, number: int, table: pd.DataFrame) -> alt.Axis:
+    if method != "PCA":
+        return alt.Axis(title=f"{method} {number} (no unit)", grid=True, tickCount=6)
+    share = percent(float(table[f"explained{number}"].iloc[0]))
+    return alt.Axis(title=f"PC{number} ({share} of variance)", grid=True, tickCount=6)
 
 
 def _window(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, int]:

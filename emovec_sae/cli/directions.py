@@ -23,7 +23,7 @@ def fit(
     against_neutral: Path | None = None,
     remove_neutral: Path | None = None,
     site: str = "auto",
-    readout: Readout = "zscore",
+    readout: Readout | Literal["auto"] = "zscore",
     seed: int = 0,
     json_: Json = False,
 ) -> None:
@@ -47,7 +47,7 @@ def fit(
     site
         A recorded site; auto chooses by held-out groups.
     readout
-        Readout by which a site is chosen.
+        Readout by which a site is chosen, and which the set recommends; auto chooses it, too.
     """
     from emovec_sae.directions.denoise import NeutralComponents
     from emovec_sae.directions.estimators.choose import make_estimator

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from emovec_sae.corpora.emotions import DATA
 from emovec_sae.corpora.frame import Corpus, from_table
+from emovec_sae.corpora.intensity import load_intensity
 from emovec_sae.corpora.readers import READERS, read_table
 from emovec_sae.errors import CorpusError, suggest
 
@@ -16,6 +17,7 @@ CORPORA = {
     "scenarios": "24 core emotions x 6 first-person messages that imply the emotion",
     "multilingual": "12 emotions x 6 topics in Spanish, French, German and Chinese",
     "prompts": "stems at which a feeling word is due, and open prompts for generation",
+    "intensity": "16 templates x 8 values: only the number differs",
     "activities": "64 activities that an assistant may be asked to do",
 }
 """Packaged corpora: name -> what it is."""
@@ -57,8 +59,13 @@ def load_corpus(
     >>> load_corpus("stories", emotions="core", groups="demo")
     Corpus 'stories': 192 texts, 24 emotions, 8 groups, en; ...
     """
+    if str(name_or_path) == "intensity":
+        return _kept(load_intensity(), emotions, groups)
     path = _locate(name_or_path)
-    corpus = from_table(read_table(path), name=path.stem, path=path)
+    return _kept(from_table(read_table(path), name=path.stem, path=path), emotions, groups)
+
+
+def _kept(corpus: Corpus, emotions: str | Iterable[str] | None, groups: str | Iterable[str] | None) -> Corpus:
     if emotions is None and groups is None:
         return corpus
     return corpus.select(emotions=emotions, groups=groups)

@@ -14,7 +14,7 @@ from emovec_sae.directions.estimators import DiffMean
 from emovec_sae.directions.evaluation import Bars, Evaluation, Readings, Way, tabulate
 from emovec_sae.directions.folds import DirectionEstimator, assign_folds, described, short
 from emovec_sae.directions.ranking import rank_by_fold, rank_texts
-from emovec_sae.directions.readouts import READOUTS, TRANSDUCTIVE, check_readout, read
+from emovec_sae.directions.readouts import AUTO, READOUTS, TRANSDUCTIVE, check_readout, read
 from emovec_sae.directions.source import Labelled, PooledActivations, labelled, sites_of, values_at
 from emovec_sae.errors import ConfigError, MismatchError, suggest
 from emovec_sae.provenance import collect, digest
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from emovec_sae.directions.direction_set import DirectionSet
-
-AUTO = "auto"
 
 
 def cross_validate(

@@ -14,7 +14,14 @@ from emovec_sae.directions.direction_set import DirectionSet
 from emovec_sae.directions.estimators import DiffMean
 from emovec_sae.directions.evaluate import text_digest
 from emovec_sae.directions.folds import DirectionEstimator, assign_folds, described, fit_vectors, fresh
-from emovec_sae.directions.readouts import ReadoutStats, balanced_weights, check_readout
+from emovec_sae.directions.readouts import (
+    AUTO,
+    READOUTS,
+    TRANSDUCTIVE,
+    ReadoutStats,
+    balanced_weights,
+    check_readout,
+)
 from emovec_sae.directions.source import Labelled, PooledActivations, labelled, values_at
 from emovec_sae.errors import ConfigError
 from emovec_sae.provenance import collect
@@ -50,7 +57,8 @@ def fit_directions(
     pool
         How texts are pooled.
     readout
-        The readout that the set recommends, by which the site is chosen.
+        The readout that the set recommends, by which the site is chosen; ``auto`` chooses it with the site, among
+        those that are not transductive.
     seed
         Recorded; handed to an estimator that has a `random_state` of None.
 
@@ -65,7 +73,7 @@ def fit_directions(
     """
     part = labelled(acts, least=2)
     recipe = Recipe(_seeded(DiffMean() if estimator is None else estimator, seed), remove, pool)
-    place, chosen = _place(acts, part, site=site, readout=check_readout(readout), recipe=recipe)
+    place, readout, chosen = _place(acts, part, site=site, readout=readout, recipe=recipe)
     texts = [str(text) for text in part.frame["text"]]
     provenance = collect(
         seed=seed,
@@ -116,19 +124,20 @@ def _fitted(
 
 def _place(
     acts: PooledActivations, part: Labelled, *, site: str | Site, readout: str, recipe: Recipe
-) -> tuple[Site, Mapping[str, Any]]:
-    """The site, and how it was chosen."""
-    if site != "auto":
-        return Site.parse(site), {"how": "given"}
-    places = sorted(acts.sites)
-    if len(places) == 1:
-        return places[0], {"how": "the only one recorded"}
+) -> tuple[Site, str, Mapping[str, Any]]:
+    """The site and the readout, and how they were chosen."""
+    places = sorted(acts.sites) if site == AUTO else [Site.parse(site)]
+    among = [name for name in READOUTS if name not in TRANSDUCTIVE] if readout == AUTO else [check_readout(readout)]
+    if len(places) * len(among) == 1:
+        return places[0], among[0], {"how": "given" if site != AUTO else "the only one recorded"}
     many = len(part.group_names) > INNER_FOLDS
     folds = assign_folds(part.groups, folds=INNER_FOLDS if many else None)
-    found = sweep(acts, part, folds, sites=places, readouts=[readout], recipes=[recipe], among=[readout])
-    top1 = (found.rank[0, :, 0] <= 1).mean(axis=1)
+    found = sweep(acts, part, folds, sites=places, readouts=among, recipes=[recipe], among=among)
+    _, at, which = found.best()
+    top1 = (found.rank[0, :, which] <= 1).mean(axis=1)
     scores = {str(place): round(float(share), 4) for place, share in zip(places, top1, strict=True)}
-    return places[found.best()[1]], {"how": "inner held-out groups, top-1", "readout": readout, "top1": scores}
+    told = {"how": "inner held-out groups, top-1", "readout": among[which], "top1": scores}
+    return places[at], among[which], told
 
 
 def _seeded(estimator: DirectionEstimator, seed: int) -> DirectionEstimator:

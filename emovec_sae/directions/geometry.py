@@ -89,11 +89,12 @@ class Geometry:
         """The vector map, what `plot` draws: see `vector_map_frame`."""
         return self.vector_map_frame()
 
-    def plot(self) -> alt.LayerChart:
-        """Draw the vector map from `frame`."""
+    def plot(self, *, method: str = "pca", seed: int = 0) -> alt.LayerChart:
+        """Draw the vector map: the principal components of `frame`, or ``umap`` (extra ``umap``)."""
         from emovec_sae.charts.vector_map import vector_map
+        from emovec_sae.directions.maps import mapped
 
-        return vector_map(self.frame())
+        return vector_map(mapped(self, method, seed=seed))
 
     def plot_similarity(self, *, emotions: Sequence[str] | None = None) -> alt.Chart:
         """Draw the heat map of cosines from `similarity_frame`."""

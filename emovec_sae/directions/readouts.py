@@ -29,6 +29,10 @@ TRANSDUCTIVE = ("batch_centred",)
 """Readouts whose score of a text depends on the other texts of its batch."""
 
 
+AUTO = "auto"
+"""In place of a site or a readout: choose it by held-out groups."""
+
+
 @dataclass(frozen=True, eq=False)
 class ReadoutStats:
     """What the readouts keep of the training texts.

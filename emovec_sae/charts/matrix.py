@@ -1,0 +1,105 @@
+"""A matrix of numbers as a heat map, the numbers in the cells where there is room."""
+
+from __future__ import annotations
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from emovec_sae.charts import theme
+from emovec_sae.charts.frames import heading, interval, largest, require, rows, signed, span
+
+COLUMNS = ("row", "column", "value", "low", "high", "n", "row_order", "column_order")
+"""One row a cell; the orders count from 0. `low` and `high` may be NaN."""
+
+MOST_WRITTEN = 14
+"""Above this many columns the numbers do not fit into the cells and are left out."""
+
+SEQUENTIAL = ("#f3f5f7", "#c3d3e4", "#7fa3c7", "#3f6ea3", "#16386e")
+"""Pale to dark blue; lightness falls all the way, so grey print keeps the order."""
+
+
+def matrix(
+    frame: pd.DataFrame, *, title: str, legend: str, diverging: bool = False, subtitle: str = ""
+) -> alt.LayerChart:
+    """Draw the heat map.
+
+    Parameters
+    ----------
+    frame
+        Columns of `COLUMNS`.
+    title, subtitle
+        Heading; the numbers of cases are added.
+    legend
+        What a value is, with its unit.
+    diverging
+        Whether values lie around 0; otherwise the scale runs from the smallest (or 0) to the largest.
+
+    Raises
+    ------
+    ConfigError
+        If columns are missing or the table is empty.
+    """
+    table = require(frame, COLUMNS, family="matrix")
+    count = table["column"].nunique()
+    written = count <= MOST_WRITTEN
+    cell = 46 if written else 24 if count <= 26 else 16
+    low, high = _ends(table["value"], diverging=diverging)
+    middle = (low + high) / 2
+    strong = (
+        (table["value"] - middle).abs() > 0.5 * (high - middle)
+        if diverging
+        else table["value"] > low + 0.55 * (high - low)
+    )
+    table = table.assign(text=[signed(value) for value in table["value"]], strong=strong)
+    colours = list(theme.DIVERGING if diverging else SEQUENTIAL)
+    colour = alt.Color(
+        "value:Q",
+        scale=alt.Scale(domain=[low, high], range=colours, interpolate="lab", clamp=True),
+        legend=alt.Legend(title=legend, gradientLength=min(180, max(60, cell * count)), format=".2f", tickCount=4),
+    )
+    angle = -90 if count > 8 or max(map(len, table["column"].astype(str))) > 8 else 0
+    base = alt.Chart(rows(table)).encode(
+        x=alt.X("column:N", sort=_order(table, "column"), axis=_axis(angle, cell)),
+        y=alt.Y("row:N", sort=_order(table, "row"), axis=_axis(0, cell)),
+        tooltip=["row:N", "column:N", "value:Q", "low:Q", "high:Q", "n:Q"],
+    )
+    layers = [base.mark_rect(stroke=theme.BACK, strokeWidth=1).encode(color=colour)]
+    if written:
+        light = alt.condition("datum.strong", alt.value("#ffffff"), alt.value(theme.INK))
+        layers.append(base.mark_text(fontSize=10.5).encode(text="text:N", color=light))
+    told = heading(title, subtitle, f"n = {span(table['n'])} a cell")
+    size = {"width": cell * count, "height": cell * table["row"].nunique()}
+    return theme.dress(alt.LayerChart(layer=layers).properties(title=told, **size))
+
+
+def caption(frame: pd.DataFrame) -> str:
+    """Write the caption from the numbers of the table."""
+    table = require(frame, COLUMNS, family="matrix")
+    most, least = largest(table, table["value"]), largest(table, -table["value"])
+    return (
+        f"{table['row'].nunique()} rows by {table['column'].nunique()} columns, n = {span(table['n'])} a cell. "
+        "Highest: "
+        f"{most['row']}, {most['column']} ({signed(most['value'])}, {interval(most['low'], most['high'])}); lowest: "
+        f"{least['row']}, {least['column']} ({signed(least['value'])}, {interval(least['low'], least['high'])})."
+    )
+
+
+def _ends(values: pd.Series, *, diverging: bool) -> tuple[float, float]:
+    known = values.to_numpy(dtype=float)
+    low, high = float(np.nanmin(known)), float(np.nanmax(known))
+    if diverging:
+        reach = max(abs(low), abs(high), 1e-9)
+        return -reach, reach
+    return min(low, 0.0), max(high, low + 1e-9)
+
+
+def _axis(angle: int, cell: int) -> alt.Axis:
+    size = 10 if cell > 20 else 8.5
+    return alt.Axis(
+        title=None, labelAngle=angle, domain=False, ticks=False, labelOverlap=False, labelFontSize=size, labelLimit=240
+    )
+
+
+def _order(table: pd.DataFrame, side: str) -> list[str]:
+    return [str(name) for name in table.sort_values(f"{side}_order")[side].unique()]

@@ -1,0 +1,94 @@
+"""Score dots: a number a line with its interval, beside what its null gives."""
+
+from __future__ import annotations
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from emovec_sae.charts import theme
+from emovec_sae.charts.frames import heading, require, rows, signed, span
+
+COLUMNS = ("check", "number", "value", "low", "high", "null", "n")
+"""One row a number; `check` groups them, `null` is the mean of the null or chance. NaN where there is none."""
+
+_WIDTH, _LINE, _LONGEST = 300, 19, 46
+
+
+def score_dots(frame: pd.DataFrame, *, title: str = "Numbers beside their nulls") -> alt.VConcatChart:
+    """Draw the numbers, a panel a check, on one common scale.
+
+    Parameters
+    ----------
+    frame
+        Columns of `COLUMNS`.
+    title
+        Heading.
+
+    Raises
+    ------
+    ConfigError
+        If columns are missing or the table is empty.
+    """
+    table = require(frame, COLUMNS, family="score_dots")
+    table = table.assign(
+        label=[_short(str(name)) for name in table["number"]], text=[_text(row) for row in _dicts(table)]
+    )
+    domain = _domain(table)
+    panels = [_panel(part, str(name), domain, last=number == table["check"].nunique() - 1)
+              for number, (name, part) in enumerate(table.groupby("check", sort=False))]  # fmt: skip
+    told = heading(title, "dot: value with its 95 % interval; tick: null or chance; at the right: value, interval, n")
+    return theme.dress(alt.vconcat(*panels, spacing=10).properties(title=told))
+
+
+def caption(frame: pd.DataFrame) -> str:
+    """Write the caption from the numbers of the table."""
+    table = require(frame, COLUMNS, family="score_dots")
+    known = table.dropna(subset=["low", "high", "null"])
+    above = int((known["low"] > known["null"]).sum())
+    return (
+        f"{len(table)} numbers of {table['check'].nunique()} checks (n = {span(table['n'])}). Of the {len(known)} with "
+        f"an interval and a null, {above} lie above their null with the whole interval."
+    )
+
+
+def _panel(part: pd.DataFrame, name: str, domain: list[float], *, last: bool) -> alt.LayerChart:
+    order = list(part["label"])
+    axis = alt.Axis(title="value" if last else None, labels=last, ticks=last, tickCount=6, grid=True, format=".1f")
+    x = alt.X("value:Q", scale=alt.Scale(domain=domain, nice=False), axis=axis)
+    y = alt.Y("label:N", sort=order, title=None, axis=alt.Axis(labelLimit=330, ticks=False, domain=False, grid=False))
+    base = alt.Chart(rows(part[["label", "number", "value", "low", "high", "null", "n", "text"]]))
+    bars = base.transform_filter("isValid(datum.low)").mark_rule(color=theme.NEGATIVE, strokeWidth=2)
+    nulls = base.transform_filter("isValid(datum.null)").mark_tick(color=theme.POSITIVE, thickness=2.2, size=13)
+    words = base.mark_text(align="left", dx=10, fontSize=9.5, color=theme.MUTED)
+    layers = [
+        nulls.encode(x=alt.X("null:Q"), y=y),
+        bars.encode(x=alt.X("low:Q"), x2="high:Q", y=y),
+        base.transform_filter("isValid(datum.value)")
+        .mark_point(filled=True, size=46, color=theme.NEGATIVE, opacity=1)
+        .encode(x=x, y=y, tooltip=["number:N", "value:Q", "low:Q", "high:Q", "null:Q", "n:Q"]),
+        words.encode(x=alt.value(_WIDTH), y=y, text="text:N"),
+    ]
+    head = alt.Title(text=name, fontSize=11, anchor="start", offset=4)
+    return alt.LayerChart(layer=layers).properties(width=_WIDTH, height=_LINE * len(order), title=head)
+
+
+def _domain(table: pd.DataFrame) -> list[float]:
+    ends = table[["value", "low", "high", "null"]].to_numpy(dtype=float)
+    low, high = float(np.nanmin(ends, initial=0.0)), float(np.nanmax(ends, initial=1.0))
+    return [min(-0.02, low - 0.02), max(1.02, high + 0.02)]
+
+
+def _dicts(table: pd.DataFrame) -> list[dict[str, float]]:
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def _text(row: dict[str, float]) -> str:
+    if np.isnan(row["value"]):
+        return f"no value, n = {row['n']}"
+    ends = "" if np.isnan(row["low"]) or np.isnan(row["high"]) else f" ({signed(row['low'])} to {signed(row['high'])})"
+    return f"{signed(row['value'])}{ends}, n = {int(row['n']):,}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}\u2026"

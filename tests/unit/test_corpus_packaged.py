@@ -27,6 +27,7 @@ SIZES = {
     "scenarios": (144, 24, 144, {"en"}),
     "multilingual": (288, 12, 6, {"es", "fr", "de", "zh"}),
     "prompts": (60, 0, 60, {"en"}),
+    "intensity": (128, 0, 16, {"en"}),
     "activities": (64, 0, 64, {"en"}),
 }
 

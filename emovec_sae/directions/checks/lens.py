@@ -15,7 +15,7 @@ from emovec_sae.directions.direction_set import DirectionSet
 from emovec_sae.directions.readouts import unit_rows
 from emovec_sae.errors import ConfigError
 from emovec_sae.provenance import collect
-from emovec_sae.stats import bootstrap_mean, permutation_p, proportion
+from emovec_sae.stats import Interval, bootstrap_mean, permutation_p, proportion
 
 if TYPE_CHECKING:
     import altair as alt
@@ -130,8 +130,12 @@ def check_lens(
     )  # fmt: skip
 
 
-def _mean(values: np.ndarray, seed: int) -> Any:
-    return bootstrap_mean(values[np.isfinite(values)], seed=seed)
+def _mean(values: np.ndarray, seed: int) -> Interval:
+    """Mean with its interval over emotions; NaN where no emotion has a word of its own."""
+    known = values[np.isfinite(values)]
+    if len(known) == 0:
+        return Interval(np.nan, np.nan, np.nan, 0, 0, 0.95, "none: the tokenizer gives no emotion a token of its own")
+    return bootstrap_mean(known, seed=seed)
 
 
 def _first_tokens(model: Model, words: Sequence[str]) -> list[int]:

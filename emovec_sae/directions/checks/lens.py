@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from emovec_sae.corpora.lexicon import contrast_words, load_lexicon
-from emovec_sae.directions.checks.reading import told
+from emovec_sae.directions.checks.reading import OF_VECTORS, told
 from emovec_sae.directions.checks.result import Check, number, numbers
 from emovec_sae.directions.direction_set import DirectionSet
 from emovec_sae.directions.readouts import unit_rows
@@ -35,6 +35,8 @@ class Lens(Check):
         from emovec_sae.charts.score_dots import score_dots
 
         named = self.table.dropna(subset=["auroc"])
+        if named.empty:  # no emotion has a word of its own: the numbers are all there is
+            return score_dots(self.numbers.assign(check=self.title))
         frame = pd.DataFrame(
             {
                 "check": "AUROC of an emotion's own words (tick: unembedding of its name)",
@@ -125,7 +127,7 @@ def check_lens(
             ]
         ),
         table=frame,
-        settings=told(directions, top=top, vocabulary=len(unembedding), seed=seed),
+        settings=told(directions, **OF_VECTORS, top=top, vocabulary=len(unembedding), seed=seed),
         provenance=collect(directions=directions.fingerprint, seed=seed),
     )  # fmt: skip
 

@@ -17,6 +17,10 @@ REFERENCES = ("training", "other")
 the same kind that are not being read (the other battery, the other topics)."""
 
 
+OF_VECTORS = {"readout": "unit vectors", "position": "no text is read"}
+"""What a check of the vectors themselves says where others name readout and reading position."""
+
+
 def values_of(directions: DirectionSet, acts: PooledActivations, pool: str) -> np.ndarray:
     """Pooled activations of all texts at the directions' site, in float64, shape (n_texts, d); of the same model.
 

@@ -13,7 +13,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from emovec_sae.corpora.emotions import family_codes
-from emovec_sae.directions.checks.reading import told
+from emovec_sae.directions.checks.reading import OF_VECTORS, told
 from emovec_sae.directions.checks.result import Check, number, numbers
 from emovec_sae.directions.direction_set import DirectionSet
 from emovec_sae.directions.geometry import fit_geometry
@@ -94,7 +94,7 @@ def check_shape(directions: DirectionSet, norms: pd.DataFrame | None = None, *, 
     return Shape(
         numbers=numbers(rows),
         table=table,
-        settings=told(directions, seed=seed, norms="packaged" if norms is None else "given"),
+        settings=told(directions, **OF_VECTORS, seed=seed, norms="packaged" if norms is None else "given"),
         provenance=collect(directions=directions.fingerprint, seed=seed),
     )
 

@@ -83,7 +83,8 @@ def test_threshold_frame_and_file(planted, tmp_path):
         found.require(value + 0.01)
     table = found.frame().set_index("metric")
     assert table.loc["explained_variance", "value"] == value
-    assert list(table.index) == ["explained_variance", "l0", "dead_share", "dense_share"]
+    assert list(table.index)[:4] == ["explained_variance", "l0", "dead_share", "dense_share"]
+    assert table.loc["decoder_norm max", "value"] == pytest.approx(planted.scale.max())
     saved = read_json(found.save(tmp_path / "passport.json"))
     assert saved["explained_variance"]["value"] == value
     assert saved["site"] == "resid_post.2"

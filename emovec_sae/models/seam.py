@@ -141,7 +141,7 @@ def forward(
     with torch.no_grad(), model.net.trace(batch.inputs()) as tracer:
         kept = nnsight.save({})
         for layer in range(start + 1):
-            _envoy(model, model.blocks.layers[layer]).skip(hidden)
+            envoy_of(model, model.blocks.layers[layer]).skip(hidden)
         for site in ahead:
             value = apply_edits(read_value(model, site), by_site.get(site, ()), batch.mask, step=0)
             if site in by_site:
@@ -149,7 +149,7 @@ def forward(
             if site in wanted:
                 kept[site] = value
         if final:
-            kept["final"] = _envoy(model, model.blocks.norm).output
+            kept["final"] = envoy_of(model, model.blocks.norm).output
         tracer.stop()
     last = kept.pop("final", None)
     if here is not None and here in wanted:
@@ -159,7 +159,7 @@ def forward(
 
 def _read(model: Model, batch: Batch, sites: Sequence[Site]) -> dict[Site, Tensor]:
     """Read sites and nothing else, here or where the weights are."""
-    places = [(str(site), _envoy(model, model.blocks.path(site)), site.stream == "resid_pre") for site in sites]
+    places = [(str(site), envoy_of(model, model.blocks.path(site)), site.stream == "resid_pre") for site in sites]
     found = read_places(model.net, batch.inputs(), places, remote=model.remote)
     return {site: found[str(site)] for site in sites}
 
@@ -211,14 +211,14 @@ def edit_mask(edit: Edit, mask: Tensor, step: int) -> Tensor:
 
 def read_value(model: Model, site: Site) -> Tensor:
     """Inside a trace: the stream at a site, shape (batch, sequence, d_model)."""
-    envoy = _envoy(model, model.blocks.path(site))
+    envoy = envoy_of(model, model.blocks.path(site))
     value = envoy.input if site.stream == "resid_pre" else envoy.output
     return value[0] if isinstance(value, tuple) else value
 
 
 def write_value(model: Model, site: Site, value: Tensor) -> None:
     """Inside a trace: replace the stream at a site, keeping whatever else the module returns."""
-    envoy = _envoy(model, model.blocks.path(site))
+    envoy = envoy_of(model, model.blocks.path(site))
     if site.stream == "resid_pre":
         envoy.input = value
     elif isinstance(envoy.output, tuple):
@@ -227,7 +227,7 @@ def write_value(model: Model, site: Site, value: Tensor) -> None:
         envoy.output = value
 
 
-def _envoy(model: Model, path: str) -> Any:
+def envoy_of(model: Model, path: str) -> Any:
     """The nnsight envoy of a dotted module path."""
     found: Any = model.net
     for part in path.split("."):

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from emovec_sae.cli.options import Json
-from emovec_sae.cli.output import answer, table
+from emovec_sae.cli.output import answer, say, table
 
 
 def decompose(
@@ -21,6 +21,8 @@ def decompose(
     emotions: Annotated[list[str] | None, Parameter(negative="")] = None,
     k: int = 16,
     seed: int = 0,
+    min_explained: float = 0.5,
+    override_passport: Annotated[bool, Parameter(negative="")] = False,
     out: Path,
     json_: Json = False,
 ) -> None:
@@ -42,6 +44,10 @@ def decompose(
         Emotions to write down; all by default; repeatable.
     k
         Latents of the table.
+    min_explained
+        Explained variance of the SAE below which it is refused.
+    override_passport
+        Decompose with such an SAE all the same; the result is marked unfit.
     out
         The .parquet file to write.
     """
@@ -52,6 +58,11 @@ def decompose(
 
     fitted = load_directions(directions)
     acts = open_activations(activations) if activations else None
-    found = decompose_(fitted, load_sae(sae, sae_id), acts, emotions=emotions, method=method, k=k, seed=seed)
+    found = decompose_(
+        fitted, load_sae(sae, sae_id), acts, emotions=emotions, method=method, k=k, seed=seed,
+        min_explained=min_explained, override=override_passport,
+    )  # fmt: skip
+    if found.unfit:
+        say("the SAE explains too little of these activations (--override-passport): the result is marked unfit")
     found.save(out)
     answer({**found.facts(), "out": str(out)}, json_=json_, text=table(found.frame()))

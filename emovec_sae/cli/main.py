@@ -30,7 +30,7 @@ VERBS = {
     "fit": ("directions:fit", "Fit emotion directions on recorded activations."),
     "evaluate": ("directions:evaluate", "Test directions on held-out texts."),
     "train-sae": ("saes:train_sae", "Train an SAE on recorded tokens."),
-    "passport": ("saes:passport", "Measure how well an SAE fits recorded activations."),
+    "passport": ("passport:passport", "Measure how well an SAE fits recorded activations."),
     "decompose": ("decomposition:decompose", "Write directions as latents of an SAE, with nulls."),
     "steer": ("steering:steer", "Generate with an emotion added."),
     "calibrate": ("steering:calibrate", "Find the strength that moves the model by a wanted KL."),

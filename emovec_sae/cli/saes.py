@@ -1,4 +1,4 @@
-"""emovec train-sae, passport: a dictionary for the activations at hand, and how well it fits them."""
+"""emovec train-sae: a dictionary for the activations at hand."""
 
 from __future__ import annotations
 
@@ -70,31 +70,3 @@ def train_sae(
         )
     else:
         answer(facts, json_=json_)
-
-
-def passport(
-    sae: str, folder: Path, *, sae_id: str | None = None, out: Path | None = None, json_: Json = False
-) -> None:
-    """Measure how well an SAE fits recorded activations: explained variance, l0, dead and dense latents.
-
-    Parameters
-    ----------
-    sae
-        A folder, or a release of the sae-lens catalogue.
-    folder
-        What record wrote, with pool none, on texts that the SAE was not trained on.
-    sae_id
-        The SAE's id within a release.
-    out
-        Write the passport as JSON.
-    """
-    from emovec_sae.saes.load import load_sae
-    from emovec_sae.saes.passport import passport as passport_
-    from emovec_sae.store.reader import open_activations
-
-    found = passport_(load_sae(sae, sae_id), open_activations(folder))
-    if found.texts_trained_on:
-        say(f"the SAE was trained on {found.texts_trained_on} of these {found.n_texts} texts: the numbers flatter")
-    if out is not None:
-        found.save(out)
-    answer(found.facts(), json_=json_, text=table(found.frame()))

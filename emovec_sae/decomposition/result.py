@@ -80,8 +80,10 @@ class Decomposition:
 
     def __repr__(self) -> str:
         share = self.summary["error_share"].mean()
+        unfit = "UNFIT SAE, " if self.unfit else ""
         return (
-            f"Decomposition({self.method}, k = {self.k}, {len(self)} emotions at {self.site} with SAE '{self.sae}', "
+            f"Decomposition({unfit}{self.method}, k = {self.k}, {len(self)} emotions at {self.site} "
+            f"with SAE '{self.sae}', "
             f"error share {share:.2f}, cosine {self.summary['cosine_k'].mean():.2f})"
         )
 
@@ -90,6 +92,11 @@ class Decomposition:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.emotions)
+
+    @property
+    def unfit(self) -> bool | None:
+        """Whether the SAE explains too little of the activations (overridden); None if nobody measured it."""
+        return self.provenance.get("fitness", {}).get("unfit")
 
     def row(self, emotion: str) -> int:
         """Number of an emotion; `ConfigError` names the nearest if there is none such."""
@@ -213,6 +220,8 @@ class Decomposition:
         return {
             "method": self.method,
             "k": self.k,
+            "unfit": self.unfit,
+            "fitness": self.provenance.get("fitness"),
             "emotions": len(self),
             "error_share": float(means["error_share"]),
             "identity_error": None if np.isnan(worst) else float(worst),

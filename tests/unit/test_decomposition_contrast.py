@@ -242,7 +242,7 @@ def test_what_does_not_belong_together_is_refused():
     planted, other = plant(), plant(seed=7)
     fitted, coder = directions(planted.store), planted_coder(planted)
     with pytest.raises(MismatchError, match="fitted on other texts"):
-        decompose(fitted, coder, other.store)
+        decompose(fitted, coder, other.store, override=True)
     with pytest.raises(MismatchError, match=r"reads resid_post\.1, these activations are resid_post\.2"):
         decompose(fitted, planted_coder(planted, site=Site("resid_post", 1)), planted.store)
     with pytest.raises(MismatchError, match="trained on model 'x'"):

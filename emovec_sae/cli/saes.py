@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from emovec_sae.cli.options import Json
-from emovec_sae.cli.output import answer, bar, say, table
+from emovec_sae.cli.output import answer, bar, table
 
 
 def train_sae(

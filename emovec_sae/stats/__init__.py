@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from emovec_sae.stats.auroc import auroc, rank_aurocs
 from emovec_sae.stats.bootstrap import Interval, bootstrap_mean, bootstrap_ratio
 from emovec_sae.stats.correlation import Correlation, correlation
 from emovec_sae.stats.fdr import benjamini_hochberg, holm
@@ -19,6 +20,7 @@ __all__ = [
     "Correlation",
     "Interval",
     "PermutationTest",
+    "auroc",
     "benjamini_hochberg",
     "bootstrap_mean",
     "bootstrap_ratio",
@@ -29,5 +31,6 @@ __all__ = [
     "permutation_p",
     "permuted_labels",
     "proportion",
+    "rank_aurocs",
     "sign_flip",
 ]

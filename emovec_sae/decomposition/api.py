@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
-from emovec_sae.decomposition.cells import Cells, measure_cells
 from emovec_sae.decomposition.contrast import contrast_parts
+from emovec_sae.decomposition.encode import check_allowed, diagnose, encode_method
 from emovec_sae.decomposition.fitness import fitness
-from emovec_sae.decomposition.intervals import interval_name
+from emovec_sae.decomposition.methods import check_method
 from emovec_sae.decomposition.parts import Parts
-from emovec_sae.decomposition.pursuit import pursuit_parts
-from emovec_sae.decomposition.result import METHODS, Decomposition
+from emovec_sae.decomposition.pursuit_nulls import null_targets
+from emovec_sae.decomposition.pursuit_parts import pursuit_parts
+from emovec_sae.decomposition.pursuits import PURSUITS
+from emovec_sae.decomposition.result import Decomposition
+from emovec_sae.decomposition.sources import cells_of, check_acts, check_same_texts, text_means
 from emovec_sae.decomposition.targets import project
-from emovec_sae.errors import ConfigError, MismatchError, suggest
+from emovec_sae.errors import ConfigError
 from emovec_sae.provenance import collect
 from emovec_sae.saes.passport import FIT
 
@@ -23,13 +29,15 @@ if TYPE_CHECKING:
 
     import torch
 
+    from emovec_sae.decomposition.cells import Cells
     from emovec_sae.directions.direction_set import Direction, DirectionSet
+    from emovec_sae.models.model import Model
     from emovec_sae.saes.coder import SparseCoder
     from emovec_sae.saes.passport import Passport
     from emovec_sae.store.reader import Activations
 
-TOLERANCE = 1e-3
-"""How far, relative to its norm, a vector may lie from what the activations give: pooled values are float32."""
+PROMPTS = 16
+"""Texts of each emotion that `attribution` runs on where no prompts are given."""
 
 
 def decompose(
@@ -45,6 +53,11 @@ def decompose(
     passport: Passport | None = None,
     min_explained: float = FIT,
     override: bool = False,
+    allow_encode: bool = False,
+    model: Model | None = None,
+    prompts: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    attribution: Mapping[str, Any] | None = None,
+    contrast: Mapping[str, Any] | None = None,
 ) -> Decomposition:
     """Write emotion vectors as SAE latents plus an error term.
 
@@ -55,18 +68,21 @@ def decompose(
     sae
         An SAE of the same site.
     acts
-        The activations that the directions were fitted on, with tokens; texts of other emotions or groups in them are
-        passed over. `contrast` needs them; `omp` takes firing rates from them if they are given.
+        The activations that the directions were fitted on; texts of other emotions or groups in them are passed over.
+        `contrast` needs them, with tokens; other methods take from them firing rates (with tokens) and the nulls of
+        covariance and of permuted labels (pooled values will do).
     emotions
         Which emotions of the set to write down; None means all of it.
     method
         ``contrast``: ``P v = sum_j Delta_j P d_j + P Delta_e``, exact, with Delta the differences of mean latents
         (encoded per token, averaged over the tokens that made v) and of mean errors; latents by falling share.
-        ``omp``: signed orthogonal matching pursuit on the decoder rows.
+        ``omp``, ``gp``, ``nnls``, ``lasso``, ``cosine``: sparse pursuits on the decoder rows, see
+        `emovec_sae.decomposition.pursuits`. ``attribution``: latents by their part in a score, see
+        `emovec_sae.decomposition.attribution`. ``encode``: refused unless `allow_encode`.
     k
-        Latents an emotion.
+        Latents an emotion (`nnls`, `lasso` and `encode` may find fewer).
     nulls
-        Draws of each null: random targets of the same norm, and for `contrast` permuted labels; 0 for none.
+        Draws of each null, see `emovec_sae.decomposition.nulls.NULLS`; 0 for none.
     seed
         Of nulls and intervals.
     passport
@@ -75,6 +91,13 @@ def decompose(
         Explained variance below which the SAE is refused.
     override
         Go on with such an SAE; the result is marked `unfit`.
+    allow_encode
+        Ask for ``encode`` a second time; its summary then says what fires on v, on 0 and on -v.
+    model, prompts, attribution
+        For ``attribution``: the model; texts for all emotions or for each (None: the first 16 texts of each emotion in
+        `acts`); and further options of `emovec_sae.decomposition.attribution.attribution_parts`.
+    contrast
+        For ``contrast``: `weights`, `dense` and `permutations` of `emovec_sae.decomposition.contrast.contrast_parts`.
 
     Returns
     -------
@@ -83,7 +106,7 @@ def decompose(
     Raises
     ------
     ConfigError
-        If the method is unknown or k impossible.
+        If the method is unknown or not allowed, k impossible, or something that the method needs is not given.
     MismatchError
         If site, width, model or texts do not belong together.
     StoreError
@@ -91,7 +114,9 @@ def decompose(
     UnfitError
         If the SAE explains too little of the activations and `override` is not set.
     """
-    _check_method(method)
+    check_method(method)
+    if method == "encode":
+        check_allowed(allowed=allow_encode)
     if nulls < 0:
         raise ConfigError(f"nulls must be 0 or more, got {nulls}")
     if method == "contrast" and acts is None:
@@ -104,56 +129,105 @@ def decompose(
     if not 1 <= k <= most:
         raise ConfigError(f"k must lie between 1 and {most} with this SAE, got {k}")
     if acts is not None:
-        _check_acts(whole, sae, acts)
+        check_acts(whole, sae, acts)
+    work = _Work(whole, wanted, sae, acts, method=method, k=k, nulls=nulls, seed=seed)
+    if method == "attribution":
+        work.check_attribution(model, prompts)
     fit = fitness(sae, acts, given=passport, least=min_explained, override=override, seed=seed)
-    cells = None if acts is None else _cells(whole, sae, acts)
-    parts = _parts(whole, wanted, sae, cells, method=method, k=k, nulls=nulls, seed=seed)
-    names = tuple(whole.emotions[row] for row in wanted)
-    run = {"seed": seed, "nulls": nulls, "fitness": fit}
-    return _result(parts, whole, sae, method=method, k=k, emotions=names, cells=cells, run=run)
+    parts, cells = work.run(model, prompts, {"contrast": contrast, "attribution": attribution}.get(method) or {})
+    return _result(work, parts, cells, fit)
 
 
-def _parts(
-    whole: DirectionSet,
-    wanted: list[int],
-    sae: SparseCoder,
-    cells: Cells | None,
-    *,
-    method: str,
-    k: int,
-    nulls: int,
-    seed: int,
-) -> Parts:
-    """Run the method."""
-    import torch
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """A checked request."""
 
-    removed = torch.from_numpy(np.array(whole.removed, dtype=np.float32)).to(sae.device)
-    with torch.no_grad():
-        if method == "contrast" and cells is not None:
-            _check_same_texts(whole, cells, removed)
-            return contrast_parts(cells, sae, removed=removed, wanted=wanted, k=k, nulls=nulls, seed=seed)
-        return pursuit_parts(
-            [whole.emotions[row] for row in wanted],
-            whole.vectors[wanted],
-            sae,
-            removed=removed,
-            k=k,
-            nulls=nulls,
-            seed=seed,
-            n_texts=whole.n_texts[wanted],
-            firing_rate=None if cells is None else cells.firing_rate,
-        )
+    whole: DirectionSet
+    wanted: list[int]
+    sae: SparseCoder
+    acts: Activations | None
+    method: str
+    k: int
+    nulls: int
+    seed: int
 
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        return tuple(self.whole.emotions[row] for row in self.wanted)
 
-def _check_method(method: str) -> None:
-    if method == "encode":
-        raise ConfigError(
-            "method 'encode' is refused: a difference vector lies far below the norm of activations, so biases and "
-            "thresholds decide which latents fire, and the negative coefficients that it needs cannot exist behind a "
-            "ReLU (Mayne et al. 2024, arXiv 2411.08790); use 'contrast' or 'omp'"
-        )
-    if method not in METHODS:
-        raise ConfigError(f"unknown method '{method}'{suggest(method, METHODS)}; there are {', '.join(METHODS)}")
+    def check_attribution(self, model: Model | None, prompts: Any) -> None:
+        if model is None:
+            raise ConfigError("method 'attribution' runs the model: give it (model=, --model)")
+        self.whole.check_model({"name": model.name, "fingerprint": model.fingerprint})
+        if prompts is None and self.acts is None:
+            raise ConfigError("method 'attribution' needs texts to run the model on: give prompts, or the activations")
+
+    def run(self, model: Model | None, prompts: Any, options: Mapping[str, Any]) -> tuple[Parts, Cells | None]:
+        """Run the method; the cells of latents are those that it needed or that tell firing rates."""
+        import torch
+
+        removed = torch.from_numpy(np.array(self.whole.removed, dtype=np.float32)).to(self.sae.device)
+        tokens = self.acts is not None and self.acts.has_tokens(self.whole.site) and self.whole.pool == "mean"
+        cells = None
+        with torch.no_grad():
+            if self.acts is not None and (tokens or self.method == "contrast"):
+                cells = cells_of(self.whole, self.sae, self.acts)
+            if self.method == "contrast" and cells is not None:
+                check_same_texts(self.whole, cells, removed)
+                found = contrast_parts(
+                    cells,
+                    self.sae,
+                    removed=removed,
+                    wanted=self.wanted,
+                    k=self.k,
+                    nulls=self.nulls,
+                    seed=self.seed,
+                    **options,
+                )
+                return found, cells
+        rates = None if cells is None else cells.firing_rate
+        if self.method == "attribution" and model is not None:
+            return self._attribution(model, prompts, options, removed, rates), cells
+        with torch.no_grad():
+            return self._pursuit(removed, rates), cells
+
+    def _pursuit(self, removed: torch.Tensor, rates: np.ndarray | None) -> Parts:
+        import torch
+
+        vectors = torch.from_numpy(self.whole.vectors[self.wanted].astype(np.float32)).to(self.sae.device)
+        targets = project(vectors, removed)
+        texts = None if self.acts is None else text_means(self.whole, self.acts)
+        drawn, missing = null_targets(self.whole, targets, texts, removed=removed, n=self.nulls, seed=self.seed)
+        method = PURSUITS["omp"] if self.method == "encode" else PURSUITS[self.method]
+        common: dict[str, Any] = {
+            "removed": removed, "k": self.k, "n_texts": self.whole.n_texts[self.wanted], "firing_rate": rates,
+            "settings": {"nulls_not_drawn": missing},
+        }  # fmt: skip
+        if self.method != "encode":
+            return pursuit_parts(self.emotions, targets, self.sae, method=method, nulls=drawn, **common)
+        # The encoder, unlike a pursuit, sees the length of a target: chance gets the mean length of the vectors.
+        length = targets.norm(dim=1).mean()
+        drawn = {prefix: units * length for prefix, units in drawn.items()}
+        signed = pursuit_parts(self.emotions, targets, self.sae, method=method, nulls={}, **common)
+        wrong = encode_method(self.sae, removed)
+        found = pursuit_parts(self.emotions, targets, self.sae, method=wrong, nulls=drawn, **common)
+        told = diagnose(targets, self.sae, signed=signed.coefficients, found=found.coefficients)
+        return replace(found, summary=pd.concat([found.summary, told], axis=1))
+
+    def _attribution(
+        self, model: Model, prompts: Any, options: Mapping[str, Any], removed: torch.Tensor, rates: np.ndarray | None
+    ) -> Parts:
+        from emovec_sae.decomposition.attribution import attribution_parts
+
+        texts: Any = prompts
+        if prompts is None and self.acts is not None:
+            frame = self.acts.frame
+            texts = {name: frame.loc[frame["emotion"] == name, "text"].tolist()[:PROMPTS] for name in self.emotions}
+        return attribution_parts(
+            self.emotions, self.whole.vectors[self.wanted], self.sae, removed=removed, k=self.k, nulls=self.nulls,
+            seed=self.seed, n_texts=self.whole.n_texts[self.wanted], model=model, prompts=texts, firing_rate=rates,
+            **options,
+        )  # fmt: skip
 
 
 def _unpack(directions: DirectionSet | Direction) -> tuple[DirectionSet, list[int]]:
@@ -165,72 +239,14 @@ def _unpack(directions: DirectionSet | Direction) -> tuple[DirectionSet, list[in
     return directions.set, [directions.row]
 
 
-def _check_acts(whole: DirectionSet, sae: SparseCoder, acts: Activations) -> None:
-    """Refuse activations that are not those of the directions."""
-    if whole.pool != "mean":
-        raise MismatchError(
-            f"these directions were fitted on the pool '{whole.pool}'; latents are averaged over the tokens of 'mean'"
-        )
-    sae.require(site=whole.site, d_model=int(acts.model["d_model"]), model=acts.model)
-    whole.check_model(acts.model)
-    if whole.site not in acts.sites:
-        have = ", ".join(map(str, acts.sites))
-        raise MismatchError(f"these directions live at {whole.site}, the activations were recorded at {have}")
-
-
-def _cells(whole: DirectionSet, sae: SparseCoder, acts: Activations) -> Cells:
-    """One pass over the texts that the directions were fitted on."""
-    emotion = _codes(acts.frame["emotion"].tolist(), whole.emotions)
-    group = _codes(acts.frame["group"].tolist(), whole.groups)
-    emotion[group < 0] = -1
-    missing = [name for row, name in enumerate(whole.emotions) if not (emotion == row).any()]
-    if missing:
-        raise MismatchError(
-            f"the activations hold no text of '{missing[0]}' in the groups that the directions were fitted on"
-        )
-    return measure_cells(
-        sae, acts[whole.site], emotion=emotion, group=group, emotions=whole.emotions, groups=whole.groups
-    )
-
-
-def _codes(values: Sequence[Any], names: Sequence[str]) -> np.ndarray:
-    """Place of each value among the names, -1 for what is none of them."""
-    places = {name: row for row, name in enumerate(names)}
-    return np.array([places.get(str(value), -1) for value in values], dtype=np.int64)
-
-
-def _check_same_texts(whole: DirectionSet, cells: Cells, removed: torch.Tensor) -> None:
-    """Hold the vectors against the differences of means that these activations give."""
+def _result(work: _Work, parts: Parts, cells: Cells | None, fit: Mapping[str, Any]) -> Decomposition:
     import torch
 
-    found = project(torch.from_numpy(cells.contrast(cells.residual)).to(removed), removed).cpu().numpy()
-    off = np.linalg.norm(found - whole.vectors, axis=1) / np.linalg.norm(whole.vectors, axis=1)
-    worst = int(off.argmax())
-    if off[worst] > TOLERANCE:
-        raise MismatchError(
-            f"these activations give a vector of '{whole.emotions[worst]}' that differs by {off[worst]:.1%} from the "
-            "one to be decomposed: it was fitted on other texts, or not as a difference of means. Give the activations "
-            "(and the view of them) that fit_directions had"
-        )
-
-
-def _result(
-    parts: Parts,
-    whole: DirectionSet,
-    sae: SparseCoder,
-    *,
-    method: str,
-    k: int,
-    emotions: tuple[str, ...],
-    cells: Cells | None,
-    run: dict[str, Any],
-) -> Decomposition:
-    import torch
-
+    whole, sae = work.whole, work.sae
     return Decomposition(
-        method=method,
-        k=k,
-        emotions=emotions,
+        method=work.method,
+        k=work.k,
+        emotions=work.emotions,
         site=whole.site,
         model=dict(whole.model),
         sae=sae.name,
@@ -243,9 +259,12 @@ def _result(
         coefficients=parts.coefficients,
         vectors=parts.vectors,
         removed=np.array(whole.removed, dtype=np.float32),
-        interval=interval_name(len(cells.groups)) if cells is not None and method == "contrast" else "no intervals",
+        interval=parts.interval,
         provenance=collect(
-            **run,
+            seed=work.seed,
+            nulls=work.nulls,
+            fitness=dict(fit),
+            settings=dict(parts.settings),
             d_sae=sae.d_sae,
             live=None if cells is None else int((cells.fired > 0).sum()),
             directions=whole.fingerprint,
@@ -253,4 +272,6 @@ def _result(
             activations=whole.activations,
             corpus=whole.corpus_hash,
         ),
+        firing_rate=parts.firing_rate if parts.firing_rate is not None or cells is None else cells.firing_rate,
+        tests=parts.tests,
     )

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from emovec_sae.decomposition.contrast_nulls import ContrastNulls, best_latents
 from emovec_sae.decomposition.identity import Contrast, contrast_of
 from emovec_sae.decomposition.intervals import group_intervals
-from emovec_sae.decomposition.nulls import best_latents, permuted_curve, random_curve
 from emovec_sae.decomposition.parts import Parts, at_k, curve_frame, frame_of_ranks
-from emovec_sae.decomposition.targets import Curve, random_units, sizes
+from emovec_sae.decomposition.targets import sizes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,11 +42,10 @@ def contrast_parts(
         removed=removed,
     )
     at = sizes(k, coder.d_sae)
-    units = random_units(nulls, removed, seed=seed)
-    permuted = permuted_curve(cells, coder, removed=removed, nulls=nulls, at=at, seed=seed)
+    chance = ContrastNulls(cells, whole, coder, removed=removed, wanted=wanted, nulls=nulls, at=at, k=k, seed=seed)
     levels = tuple(cells.group_means(table) for table in (cells.latents, cells.residual, cells.error))
     work = _Work(cells, coder, whole, removed, k=k, at=at, seed=seed, spread=_within_spread(cells), levels=levels)
-    done = [_decompose_one(work, e, units, permuted) for e in wanted]
+    done = [_decompose_one(work, e, chance) for e in wanted]
     frame = pd.concat([one.ranks for one in done], ignore_index=True)
     index = np.unique(frame["latent"].to_numpy())
     picked = list(wanted)
@@ -85,11 +84,11 @@ class _Done:
     summary: dict[str, object]
 
 
-def _decompose_one(work: _Work, e: int, units: torch.Tensor, permuted: Curve) -> _Done:
+def _decompose_one(work: _Work, e: int, chance: ContrastNulls) -> _Done:
     cells, whole, k, at = work.cells, work.whole, work.k, work.at
     one = slice(e, e + 1)
     order, curve = best_latents(whole.delta[one], whole.along[one], whole.vectors[one], work.coder, work.removed, at)
-    random, null_shares = random_curve(whole, e, units, work.coder, removed=work.removed, at=at, k=k)
+    nulls, null_shares = chance.of(e)
     top = order[0, :k].cpu().numpy()
     delta, shares = whole.delta[e, top].cpu().numpy(), whole.shares(e)[top].cpu().numpy()
     intervals = _intervals(work, e, top)
@@ -114,10 +113,10 @@ def _decompose_one(work: _Work, e: int, units: torch.Tensor, permuted: Curve) ->
         "other_low": intervals.other[0],
         "other_high": intervals.other[1],
         "identity_error": float(whole.identity_error[e]),
-        **at_k(curve, random, permuted, at.index(k)),
+        **at_k(curve, nulls, at.index(k)),
         "n_texts": int(cells.n_texts[e].sum()),
     }
-    return _Done(ranks, curve_frame(cells.emotions[e], at, curve, random, permuted), summary)
+    return _Done(ranks, curve_frame(cells.emotions[e], at, curve, nulls), summary)
 
 
 def _within_spread(cells: Cells) -> np.ndarray:

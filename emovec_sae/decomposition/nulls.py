@@ -1,98 +1,70 @@
-"""What chance gives: the contrast's own selection on random targets and on permuted labels."""
+"""What chance gives: the names of the nulls, and a value held against its draws."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import numpy as np
 
-from emovec_sae.decomposition.identity import Contrast, contrast_of
-from emovec_sae.decomposition.targets import Curve, joined, no_curve, partial_curve
+NULLS = {
+    "null": "random target",
+    "covariance": "covariance target",
+    "permuted": "permuted labels",
+    "rotated": "rotated dictionary",
+    "shuffled": "shuffled rows",
+}
+"""Prefix of a null's columns -> its name in tables.
 
-if TYPE_CHECKING:
-    import torch
-
-    from emovec_sae.decomposition.cells import Cells
-    from emovec_sae.saes.coder import SparseCoder
-
-_VALUES = 2**25
-"""Numbers held at once while random targets are worked through in blocks."""
-
-
-def best_latents(
-    delta: torch.Tensor,
-    along: torch.Tensor,
-    targets: torch.Tensor,
-    coder: SparseCoder,
-    removed: torch.Tensor,
-    at: tuple[int, ...],
-) -> tuple[torch.Tensor, Curve]:
-    """Order latents by falling share of their targets, and follow their partial sums; inputs (B, ...)."""
-    order = (delta * along).topk(at[-1], dim=1).indices
-    coefficients = delta.gather(1, order)
-    return order, partial_curve(order, coefficients, targets, at, rows=coder.directions, removed=removed)
+- ``random target``: isotropic targets of the vector's norm; `contrast` keeps the emotion's Deltas.
+- ``covariance target``: targets with the covariance of the texts' mean residuals, scaled to the vector's norm.
+- ``permuted labels``: vectors that the whole pipeline gives when emotions are permuted within groups.
+- ``rotated dictionary``: one random rotation turns all decoder rows, so that the emotions keep their angles.
+- ``shuffled rows`` (`contrast` only): the rows of live latents are dealt out anew while each Delta stays with its
+  latent, so that the dictionary's lean towards the vector stays and the pairing goes.
+"""
+SMALLER = ("count",)
+"""Quantities of which a smaller value says more: few parts hold the vector."""
+LEVEL = 0.95
+"""Width of the bands."""
 
 
-def random_curve(
-    whole: Contrast,
-    e: int,
-    units: torch.Tensor,
-    coder: SparseCoder,
-    *,
-    removed: torch.Tensor,
-    at: tuple[int, ...],
-    k: int,
-) -> tuple[Curve, np.ndarray]:
-    """The same selection against random targets of the same norm, with the emotion's own Deltas.
+def against_nulls(value: float, draws: Mapping[str, np.ndarray], *, quantity: str) -> dict[str, object]:
+    """A value beside what chance gives.
 
     Parameters
     ----------
-    whole, e
-        The identity, and which emotion of it.
-    units
-        Random unit targets, shape (R, d).
-    coder, removed
-        The SAE, and the rows that were projected out, shape (m, d).
-    at, k
-        Sizes of the curve, and how many ranks of shares to return.
+    value
+        What was found.
+    draws
+        Prefixes of `NULLS` -> values of that null's draws, shape (n,); a null that was not drawn may be absent.
+    quantity
+        What it is; of `SMALLER` the null with the smallest mean is the hardest.
 
     Returns
     -------
-    curve, shares
-        (R, len(at)), and (R, k): the r-th largest share that chance selects.
+    dict
+        For every prefix P of `NULLS` P_mean, P_low, P_high (95 % of the draws) and P_p (one-sided, with the floor
+        1 / (n + 1)), NaN where it was not drawn; and for the hardest null its name, the excess of the value over its
+        mean, and excess_low and excess_high, the excess over its upper and lower end: the interval is one over draws
+        of the null, and above 0 when fewer than 2.5 % of them reach the value.
     """
-    norm = whole.squared[e].sqrt()
-    curves: list[Curve] = []
-    shares: list[np.ndarray] = []
-    for block in units.split(max(1, _VALUES // coder.d_sae)):
-        along = block @ coder.directions.T * norm
-        delta = whole.delta[e].expand(len(block), -1)
-        order, curve = best_latents(delta, along, block * norm, coder, removed, at)
-        curves.append(curve)
-        ranked = (delta * along).gather(1, order[:, :k]) / norm.square()
-        shares.append(ranked.cpu().numpy())
-    if not curves:
-        return no_curve(at), np.zeros((0, k))
-    return joined(curves), np.concatenate(shares)
+    found: dict[str, object] = {}
+    for prefix in NULLS:
+        found |= null_columns(value, draws.get(prefix, np.zeros(0)), prefix, smaller=quantity in SMALLER)
+    means = {prefix: float(values.mean()) for prefix, values in draws.items() if len(values)}
+    if not means:
+        return found | {"hardest": "", **dict.fromkeys(("excess", "excess_low", "excess_high"), float("nan"))}
+    hardest = (min if quantity in SMALLER else max)(means, key=means.__getitem__)
+    low, high = np.quantile(draws[hardest], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    ends = {"excess_low": value - float(high), "excess_high": value - float(low)}
+    return found | {"hardest": NULLS[hardest], "excess": value - means[hardest], **ends}
 
 
-def permuted_curve(
-    cells: Cells, coder: SparseCoder, *, removed: torch.Tensor, nulls: int, at: tuple[int, ...], seed: int
-) -> Curve:
-    """The whole pipeline on `nulls` pseudo-emotions: in each group a random emotion's texts: groups stay balanced."""
-    n_groups = len(cells.groups)
-    there = [np.flatnonzero(cells.n_texts[:, g] > 0) for g in range(n_groups)]
-    counts = cells.n_texts.reshape(-1)
-    grand = [cells.emotion_means(table).mean(0) for table in (cells.latents, cells.residual, cells.error)]
-    rng = np.random.default_rng(seed + 1)
-    curves: list[Curve] = []
-    for _ in range(nulls):
-        picked = np.array([rng.choice(there[g]) * n_groups + g for g in range(n_groups) if len(there[g])])
-        means = [
-            (table[picked] / counts[picked, None]).mean(0, dtype=np.float64)[None]
-            for table in (cells.latents, cells.residual, cells.error)
-        ]
-        delta, v, error = (own - mean for own, mean in zip(means, grand, strict=True))
-        pseudo = contrast_of(delta, v, error, coder=coder, removed=removed)
-        curves.append(best_latents(pseudo.delta, pseudo.along, pseudo.vectors, coder, removed, at)[1])
-    return joined(curves) if curves else no_curve(at)
+def null_columns(value: float, draws: np.ndarray, prefix: str, *, smaller: bool = False) -> dict[str, object]:
+    """Mean, 95 % band and one-sided p of a value among null draws (n,); NaN without draws."""
+    if len(draws) == 0:
+        return {f"{prefix}_{name}": float("nan") for name in ("mean", "low", "high", "p")}
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    reached = int((draws <= value).sum() if smaller else (draws >= value).sum())
+    ends = {"mean": float(draws.mean()), "low": float(low), "high": float(high), "p": (reached + 1) / (len(draws) + 1)}
+    return {f"{prefix}_{name}": number for name, number in ends.items()}

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from emovec_sae.decomposition.methods import FIXED, coefficients_of
 from emovec_sae.errors import ConfigError, suggest
 from emovec_sae.sites import Site
 
 if TYPE_CHECKING:
     import altair as alt
-
-METHODS = ("contrast", "omp")
-"""Methods by which a direction can be decomposed."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -38,11 +36,12 @@ class Decomposition:
         One row a latent of an emotion; see `frame`.
     summary
         One row an emotion: error_share with error_low and error_high, other_share (of the latents that are not in
-        `ranks`) with its interval, identity_error, r2_k, cosine_k, null_mean, null_low, null_high (cosine of random
-        targets of the same norm at k), permuted_mean, permuted_low, permuted_high (cosine of pseudo-emotions from
-        permuted labels), n_texts.
+        `ranks`) with its interval, identity_error, r2_k, cosine_k, count_k, n_texts; and of the cosine at k the nulls
+        and the excess, as in `curves`.
     curves
-        One row an emotion, k and quantity (cosine, r2, share): value, and mean and band of both nulls.
+        One row an emotion, k and quantity (cosine, r2, share, count: see `emovec_sae.decomposition.targets.Curve`):
+        value, for each null mean, band and p, and the excess over the hardest null; see
+        `emovec_sae.decomposition.nulls.against_nulls`.
     index
         Latents that occur in `ranks`, ascending, shape (m,).
     rows
@@ -57,7 +56,12 @@ class Decomposition:
     interval
         What low and high are, for captions.
     provenance
-        Who made it, from what.
+        Who made it, from what; under `settings` the choices that the method was run with.
+    firing_rate
+        Share of the tokens on which each latent of the SAE fires, shape (d_sae,), or None where no tokens were seen.
+    tests
+        Latents that passed their test, whether they are among the ranks or not; see `significant`. None where none was
+        tested.
     """
 
     method: str
@@ -77,6 +81,8 @@ class Decomposition:
     removed: np.ndarray
     interval: str
     provenance: Mapping[str, Any]
+    firing_rate: np.ndarray | None = None
+    tests: pd.DataFrame | None = None
 
     def __repr__(self) -> str:
         share = self.summary["error_share"].mean()
@@ -118,11 +124,11 @@ class Decomposition:
 
     @property
     def curve(self) -> pd.DataFrame:
-        """One row an emotion and k: cosine, r2, share of the partial sum; null_* and permuted_* of the cosine."""
+        """One row an emotion and k: cosine, r2, share, count of the partial sum; nulls and excess of the cosine."""
         keys = ["emotion", "k"]
         values = self.curves.pivot(index=keys, columns="quantity", values="value").reset_index()
         bands = self.curves[self.curves["quantity"] == "cosine"].drop(columns=["quantity", "value"])
-        wide = values[[*keys, "cosine", "r2", "share"]].merge(bands, on=keys)
+        wide = values[[*keys, "cosine", "r2", "share", "count"]].merge(bands, on=keys)
         wide.columns.name = None
         order = {name: place for place, name in enumerate(self.emotions)}
         return wide.sort_values(
@@ -130,14 +136,47 @@ class Decomposition:
         ).reset_index(drop=True)
 
     def nulls(self) -> pd.DataFrame:
-        """One row an emotion, k, quantity and null ("random target", "permuted labels"): value, mean, low, high."""
-        keys = ["emotion", "k", "quantity", "value"]
-        parts: list[pd.DataFrame] = []
-        for name, prefix in (("random target", "null"), ("permuted labels", "permuted")):
-            bands = {f"{prefix}_{end}": end for end in ("mean", "low", "high")}
-            part = self.curves[[*keys, *bands]].rename(columns=bands).assign(null=name)
-            parts.append(part[part["mean"].notna()])
-        return pd.concat(parts, ignore_index=True)[["emotion", "k", "quantity", "null", "value", "mean", "low", "high"]]
+        """One row an emotion, k, quantity and null.
+
+        Returns
+        -------
+        pd.DataFrame
+            emotion, k, quantity, value, null, null_mean, null_low, null_high (95 % of its draws), excess with
+            excess_low and excess_high (over those draws), p (one-sided; at least 1 / (draws + 1)).
+        """
+        from emovec_sae.decomposition.null_tables import null_frame
+
+        return null_frame(self.curves)
+
+    def excess(self) -> pd.DataFrame:
+        """One row a k, quantity and null, over emotions; see `emovec_sae.decomposition.null_tables.excess_frame`."""
+        from emovec_sae.decomposition.null_tables import excess_frame
+
+        return excess_frame(self.curves)
+
+    def significant(self, emotion: str | None = None, *, level: float = 0.05, by: str = "max_t") -> pd.DataFrame:
+        """Latents that tell an emotion from the others, by permutation of emotions within groups.
+
+        Parameters
+        ----------
+        emotion
+            Which; None means all.
+        level
+            Largest corrected p, at most 0.1.
+        by
+            ``max_t`` (the chance of any false claim in an emotion) or ``q`` (the share of false claims).
+
+        Returns
+        -------
+        pandas.DataFrame
+            emotion, latent, coefficient, share, z, p, p_max_t, q, by falling share. How many permuted labels give, and
+            the smallest values that the design allows, are in `summary`.
+        """
+        from emovec_sae.decomposition.passed import chosen
+
+        if emotion is not None:
+            self.row(emotion)
+        return chosen(self.tests, emotion=emotion, level=level, by=by)
 
     def latents(self, emotion: str, k: int | None = None, *, dense: bool = True) -> tuple[np.ndarray, np.ndarray]:
         """The first k latents of an emotion with their coefficients on unit decoder rows.
@@ -147,8 +186,8 @@ class Decomposition:
         emotion
             Which.
         k
-            How many, at most the k of the decomposition (the default). For `omp` coefficients are refitted to the
-            first k choices; for `contrast` a coefficient does not depend on k.
+            How many, at most the k of the decomposition (the default). Pursuits solve for the coefficients of the first
+            k choices anew; for `contrast` a coefficient does not depend on k.
         dense
             Whether latents that fire on more than a tenth of the tokens may be among them.
 
@@ -170,10 +209,9 @@ class Decomposition:
             own = own[~own["dense"].fillna(value=False).astype(bool)]
         own = own.head(k)
         found = own["latent"].to_numpy()
-        if self.method == "contrast" or len(found) == self.k:
+        if self.method in FIXED or len(found) == self.k:
             return found, own["coefficient"].to_numpy()
-        solved = np.linalg.lstsq(self._projected(found).T, self.vectors[self.row(emotion)], rcond=None)[0]
-        return found, solved.astype(float)
+        return found, coefficients_of(self.method, self._projected(found), self.vectors[self.row(emotion)])
 
     def vector(self, emotion: str, k: int | None = None, *, dense: bool = True) -> np.ndarray:
         """Sum of the first k latents in the space of the vectors (removed rows out), shape (d,), float32."""
@@ -213,23 +251,32 @@ class Decomposition:
 
         return composition(self.composition(emotion or self.emotions[0], k=k, labels=labels), interval=self.interval)
 
+    def plot_curves(self, quantity: str = "cosine", *, emotion: str | None = None) -> alt.LayerChart:
+        """Draw a quantity against the number of latents beside its nulls, for one emotion or the mean of all.
+
+        The band of a null is the 95 % of its draws (their mean over emotions); that of the method is over emotions.
+        """
+        from emovec_sae.charts.curves import curves
+        from emovec_sae.decomposition.null_tables import curve_rows
+
+        if emotion is not None:
+            self.row(emotion)
+        frame = curve_rows(self.curves, method=self.method, quantity=quantity, emotion=emotion, seed=0)
+        about = emotion or f"mean of {len(self)} emotions"
+        return curves(
+            frame,
+            x_title="latents",
+            y_title=quantity,
+            title=f"{self.method}: {quantity} of the first k latents with the vector",
+            subtitle=f"{about}, {self.site}, SAE {self.sae}; nulls with 95 % of their draws",
+            log_x=True,
+        )
+
     def facts(self) -> dict[str, Any]:
         """The summary in numbers over emotions: method, k, error_share, identity_error, r2, cosine, null."""
-        means = self.summary[["error_share", "r2_k", "cosine_k", "null_mean", "permuted_mean"]].mean()
-        worst = self.summary["identity_error"].max()
-        return {
-            "method": self.method,
-            "k": self.k,
-            "unfit": self.unfit,
-            "fitness": self.provenance.get("fitness"),
-            "emotions": len(self),
-            "error_share": float(means["error_share"]),
-            "identity_error": None if np.isnan(worst) else float(worst),
-            "r2": float(means["r2_k"]),
-            "cosine": float(means["cosine_k"]),
-            "null": None if np.isnan(means["null_mean"]) else float(means["null_mean"]),
-            "permuted": None if np.isnan(means["permuted_mean"]) else float(means["permuted_mean"]),
-        }
+        from emovec_sae.decomposition.null_tables import facts_of
+
+        return {**facts_of(self), "unfit": self.unfit, "fitness": self.provenance.get("fitness")}
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write ``NAME.parquet`` with ``NAME.safetensors`` and ``NAME.json`` beside it; see `load_decomposition`."""

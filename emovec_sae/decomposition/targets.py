@@ -1,4 +1,4 @@
-"""What both methods share: random targets, projection, and how well the first k parts rebuild a target."""
+"""What the methods share: projection, and how well the first k parts rebuild a target."""
 
 from __future__ import annotations
 
@@ -24,37 +24,46 @@ def project(rows: torch.Tensor, removed: torch.Tensor) -> torch.Tensor:
     return rows - (rows @ removed.T) @ removed
 
 
-def random_units(n: int, removed: torch.Tensor, *, seed: int) -> torch.Tensor:
-    """Isotropic random unit targets, shape (n, d), with `removed` (m, d) taken out as it was of the vectors."""
-    import torch
-
-    draws = np.random.default_rng(seed).standard_normal((n, removed.shape[1]), dtype=np.float32)
-    targets = project(torch.from_numpy(draws).to(removed), removed)
-    return targets / targets.norm(dim=1, keepdim=True)
-
-
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """How well the first k parts rebuild targets: each of shape (B, len(sizes))."""
+    """How well the first k parts rebuild B targets.
 
-    cosine: np.ndarray
-    r2: np.ndarray
-    share: np.ndarray
+    Attributes
+    ----------
+    quantities
+        Arrays (B, len(sizes)) by name. ``cosine`` and ``r2`` of the partial sum with the target, ``share``
+        ``<v_k, v> / |v|^2``, ``count`` the effective number of parts ``(sum |s_j|)^2 / sum s_j^2`` over the shares s_j
+        of the first k; and of methods that refit also ``raw_cosine`` and ``raw_r2``, before the refit.
+    """
+
+    quantities: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.quantities["cosine"])
 
     @property
-    def quantities(self) -> dict[str, np.ndarray]:
-        """The three by name."""
-        return {"cosine": self.cosine, "r2": self.r2, "share": self.share}
+    def cosine(self) -> np.ndarray:
+        """Cosine of the partial sums with their targets, shape (B, len(sizes))."""
+        return self.quantities["cosine"]
+
+    @property
+    def r2(self) -> np.ndarray:
+        """``1 - |v - v_k|^2 / |v|^2``, shape (B, len(sizes))."""
+        return self.quantities["r2"]
+
+    def rows(self, which: slice) -> Curve:
+        """The curve of some targets."""
+        return Curve({name: values[which] for name, values in self.quantities.items()})
 
 
 def no_curve(at: tuple[int, ...]) -> Curve:
     """A curve of no targets, each array of shape (0, len(at))."""
-    return Curve(*(np.zeros((0, len(at))) for _ in range(3)))
+    return Curve({name: np.zeros((0, len(at))) for name in ("cosine", "r2", "share", "count")})
 
 
 def joined(curves: list[Curve]) -> Curve:
     """Stack curves of several batches of targets."""
-    return Curve(*(np.concatenate([getattr(curve, name) for curve in curves]) for name in ("cosine", "r2", "share")))
+    return Curve({name: np.concatenate([curve.quantities[name] for curve in curves]) for name in curves[0].quantities})
 
 
 def partial_curve(
@@ -66,14 +75,14 @@ def partial_curve(
     rows: torch.Tensor,
     removed: torch.Tensor,
 ) -> Curve:
-    """Cosine, R^2 and share of the partial sums with their targets.
+    """Cosine, R^2, share and effective number of the partial sums with their targets.
 
     Parameters
     ----------
     order
-        Rows of the dictionary by rank, shape (B, K).
+        Rows of the dictionary by rank, shape (B, K); -1 where there is none.
     coefficients
-        On these, shape (B, K).
+        On these, shape (B, K), or (B, len(at), K) where they depend on how many are taken.
     targets
         Shape (B, d).
     at
@@ -89,24 +98,20 @@ def partial_curve(
     import torch
 
     # Targets mostly choose the same rows: one product with those in use, not a gather of (B, K, d).
-    used, place = order.unique(return_inverse=True)
+    used, place = order.clamp_min(0).unique(return_inverse=True)
     dictionary = project(rows[used], removed)
-    weights = targets.new_zeros(len(targets), len(used))
-    found: dict[str, list[torch.Tensor]] = {"cosine": [], "r2": [], "share": []}
+    along = (targets @ dictionary.T).gather(1, place)
+    there = order >= 0
     squared = targets.square().sum(1).clamp_min(1e-30)
-    for before, size in zip((0, *at), at, strict=False):
-        weights.scatter_(1, place[:, before:size], coefficients[:, before:size])
+    found: dict[str, list[torch.Tensor]] = {"cosine": [], "r2": [], "share": [], "count": []}
+    for column, size in enumerate(at):
+        own = (coefficients if coefficients.ndim == 2 else coefficients[:, column])[:, :size] * there[:, :size]
+        weights = targets.new_zeros(len(targets), len(used)).scatter_add_(1, place[:, :size], own)
         total = weights @ dictionary
         inner = (total * targets).sum(1)
+        shares = (own * along[:, :size]).abs()
         found["cosine"].append(inner / (total.norm(dim=1) * squared.sqrt()).clamp_min(1e-30))
         found["r2"].append(1 - (targets - total).square().sum(1) / squared)
         found["share"].append(inner / squared)
-    return Curve(**{name: torch.stack(columns, 1).cpu().numpy().astype(float) for name, columns in found.items()})
-
-
-def null_columns(values: np.ndarray, prefix: str) -> dict[str, float]:
-    """Mean and 95 % band of null draws (n,), as the columns PREFIX_mean, PREFIX_low, PREFIX_high; NaN without draws."""
-    if len(values) == 0:
-        return {f"{prefix}_{name}": float("nan") for name in ("mean", "low", "high")}
-    low, high = np.quantile(values, [0.025, 0.975])
-    return {f"{prefix}_mean": float(values.mean()), f"{prefix}_low": float(low), f"{prefix}_high": float(high)}
+        found["count"].append(shares.sum(1).square() / shares.square().sum(1).clamp_min(1e-30))
+    return Curve({name: torch.stack(columns, 1).cpu().numpy().astype(float) for name, columns in found.items()})

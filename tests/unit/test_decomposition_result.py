@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -12,15 +13,24 @@ from memory_store import SITE, plant, planted_coder
 from emovec_sae.charts.latents_by_emotion import latents_by_emotion
 from emovec_sae.decomposition.api import decompose
 from emovec_sae.decomposition.files import load_decomposition
+from emovec_sae.decomposition.null_tables import COLUMNS
+from emovec_sae.decomposition.nulls import NULLS, against_nulls
+from emovec_sae.decomposition.pursuits import PURSUITS
+from emovec_sae.directions.estimators import DiffMean
 from emovec_sae.directions.fit import fit_directions
 from emovec_sae.errors import ConfigError, StoreError
 
 
-@pytest.fixture(scope="module", params=["contrast", "omp"])
+@pytest.fixture(scope="module", params=["contrast", *PURSUITS])
 def found(request):
+    return run(request.param)
+
+
+@cache
+def run(method, nulls=12):
     planted = plant(noise=0.3, emotions=4, groups=5)
     vectors = fit_directions(planted.store, site=str(SITE))
-    return decompose(vectors, planted_coder(planted), planted.store, method=request.param, k=6, nulls=12)
+    return decompose(vectors, planted_coder(planted), planted.store, method=method, k=6, nulls=nulls)
 
 
 def test_partial_sums_are_what_the_curve_says(found):
@@ -51,9 +61,8 @@ def test_what_is_not_there_is_named(found):
     for k in (0, 7):
         with pytest.raises(ConfigError, match="1 to 6 latents"):
             found.latents("e0", k)
-    missing = sorted(set(range(17)) - set(found.index.tolist()))[0]
     with pytest.raises(ConfigError, match="only the latents"):
-        found.decoder_rows([missing])
+        found.decoder_rows([17])
 
 
 def test_frames_have_the_promised_columns(found):
@@ -82,10 +91,15 @@ def test_frames_have_the_promised_columns(found):
     } <= set(found.summary.columns)
     assert list(found.curve.columns[:5]) == ["emotion", "k", "cosine", "r2", "share"]
     nulls = found.nulls()
-    wanted = {"random target", "permuted labels"} if found.method == "contrast" else {"random target"}
+    assert list(nulls.columns) == COLUMNS
+    wanted = set(NULLS.values()) - (set() if found.method == "contrast" else {"shuffled rows"})
     assert set(nulls["null"]) == wanted
-    assert (nulls["low"] <= nulls["mean"]).all()
-    assert (nulls["mean"] <= nulls["high"]).all()
+    assert (nulls["null_low"] <= nulls["null_mean"] + 1e-12).all()
+    assert (nulls["null_mean"] <= nulls["null_high"] + 1e-12).all()
+    np.testing.assert_allclose(nulls["excess"], nulls["value"] - nulls["null_mean"])
+    assert (nulls["excess_low"] <= nulls["excess"] + 1e-12).all()
+    # Twelve draws of each null, of rotations three times four emotions
+    assert nulls["p"].min() >= 1 / 13 - 1e-12
     frame = found.frame()
     frame["share"] = 0
     assert found.ranks["share"].abs().sum() > 0
@@ -96,6 +110,10 @@ def test_charts_are_drawn_from_tables_that_add_up(found):
     assert table["share"].sum() == pytest.approx(1, abs=1e-4)
     assert table["label"].str.endswith("two words").sum() == 1
     assert list(table["kind"].tail(2)) == ["other latents", "error"]
+    assert found.plot_curves().to_dict()
+    assert found.plot_curves("r2", emotion="e1").to_dict()
+    with pytest.raises(ConfigError, match="no curve of 'cosin' \\(did you mean 'cosine'"):
+        found.plot_curves("cosin")
     fewer = found.composition("e2", k=2)
     assert fewer["share"].sum() == pytest.approx(1, abs=1e-4)
     assert (fewer["kind"] == "latent").sum() == 2
@@ -162,6 +180,61 @@ def test_pursuit_without_activations_knows_no_firing_rates():
     assert found.facts()["null"] is None
     # Latents that may be dense but are not known to be stay in.
     assert len(found.latents("e0", dense=False)[0]) == 3
+
+
+def test_excess_over_emotions_and_the_answer_of_the_command_line(found):
+    table = found.excess().query("k == 6")
+    own = found.nulls().query("k == 6 and quantity == 'r2' and null == 'random target'")
+    row = table.query("quantity == 'r2' and null == 'random target'").iloc[0]
+    assert row["excess"] == pytest.approx(own["excess"].mean())
+    assert row["excess_low"] < row["excess"] < row["excess_high"]
+    assert row["n"] == 4
+    told = json.loads(json.dumps(found.facts()))
+    assert {"method", "k", "error_share", "identity_error", "r2", "cosine", "count", "null"} <= set(told)
+    assert set(told["null"]) == set(found.nulls()["null"])
+    assert told["null"]["random target"]["r2"]["excess"]["value"] == pytest.approx(row["excess"])
+    assert told["r2"]["value"] == pytest.approx(found.summary["r2_k"].mean())
+
+
+def test_a_value_is_held_against_the_hardest_null():
+    draws = {"null": np.linspace(0, 0.2, 21), "permuted": np.linspace(0.4, 0.6, 21)}
+    told = against_nulls(0.55, draws, quantity="cosine")
+    assert told["hardest"] == "permuted labels"
+    assert told["excess"] == pytest.approx(0.05)
+    assert told["excess_low"] == pytest.approx(0.55 - 0.595)
+    assert told["excess_high"] == pytest.approx(0.55 - 0.405)
+    assert told["null_p"] == pytest.approx(1 / 22)
+    assert told["permuted_p"] == pytest.approx(7 / 22)  # 0.55 to 0.60 in steps of 0.01
+    assert np.isnan(told["covariance_mean"])
+    few = against_nulls(3.0, {"null": np.array([5.0, 6.0]), "permuted": np.array([9.0])}, quantity="count")
+    assert few["hardest"] == "random target", "of a count the smallest is the hardest to beat"
+    assert few["null_p"] == pytest.approx(1 / 3)
+    none = against_nulls(1.0, {}, quantity="r2")
+    assert none["hardest"] == ""
+    assert np.isnan(none["excess"])
+
+
+def test_nulls_that_cannot_be_drawn_are_said():
+    planted = plant()
+    vectors = fit_directions(planted.store, site=str(SITE))
+    found = decompose(vectors, planted_coder(planted), method="omp", k=3, nulls=4)
+    assert set(found.nulls()["null"]) == {"random target", "rotated dictionary"}
+    missing = found.provenance["settings"]["nulls_not_drawn"]
+    assert missing["permuted labels"] == missing["covariance target"] == "no activations were given"
+    against = fit_directions(planted.store, site=str(SITE), estimator=DiffMean(planted.store.pooled(SITE)))
+    found = decompose(against, planted_coder(planted), planted.store, method="omp", k=3, nulls=4)
+    assert "against texts" in found.provenance["settings"]["nulls_not_drawn"]["permuted labels"]
+
+
+def test_pooled_values_will_do_for_the_nulls_of_a_pursuit():
+    planted = plant()
+    vectors, coder = fit_directions(planted.store, site=str(SITE)), planted_coder(planted)
+    whole = decompose(vectors, coder, planted.store, method="omp", k=3, nulls=4)
+    planted.store.pools = ("mean",)
+    pooled = decompose(vectors, coder, planted.store, method="omp", k=3, nulls=4)
+    pd.testing.assert_frame_equal(pooled.nulls(), whole.nulls())
+    assert whole.frame()["firing_rate"].notna().all()
+    assert pooled.frame()["firing_rate"].isna().all()
 
 
 def test_pursuit_finds_the_latents_of_a_planted_vector():

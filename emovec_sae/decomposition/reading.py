@@ -1,59 +1,33 @@
-"""Read what a latent is: the passages where it is most active, and the tokens that its decoder row raises."""
+"""Read what a latent is: passages, tokens of its decoder row, the emotions that it tells apart, what others call it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from emovec_sae.errors import ConfigError, MismatchError
+from emovec_sae.decomposition.labels import neuronpedia_link
+from emovec_sae.decomposition.latent_tokens import TokenStrings, decoder_tokens
+from emovec_sae.decomposition.passages import Passage, one_pass
+from emovec_sae.decomposition.telling import telling_frame
+from emovec_sae.errors import ConfigError
 from emovec_sae.provenance import collect, write_json
 
 if TYPE_CHECKING:
+    import altair as alt
     import torch
 
     from emovec_sae.saes.coder import SparseCoder
     from emovec_sae.store.site_view import SiteActivations
 
-TokenStrings = Callable[[list[int]], list[str]]
-"""Turns token ids into one string a token."""
-
-
-@dataclass(frozen=True)
-class Passage:
-    """A stretch of a text around the token where a latent is most active.
-
-    Attributes
-    ----------
-    latent
-        Which latent.
-    id, emotion, group
-        The text, its label and its group.
-    peak
-        The largest activation (coefficient on the unit decoder row).
-    tokens
-        The tokens of the stretch, as strings.
-    activations
-        The latent's activation on each.
-    """
-
-    latent: int
-    id: str
-    emotion: str | None
-    group: str | None
-    peak: float
-    tokens: tuple[str, ...]
-    activations: tuple[float, ...]
-
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """Passages and firing rates of chosen latents.
+    """What was read of chosen latents.
 
     Attributes
     ----------
@@ -63,6 +37,13 @@ class Reading:
         By falling peak within a latent; a latent that never fires has none.
     firing_rate
         Share of the read tokens on which each fires, shape (m,).
+    telling
+        The emotions that each tells apart; see `emovec_sae.decomposition.telling.telling_frame`.
+    tokens
+        Tokens that each decoder row raises and lowers; see `decoder_tokens`. Without rows where no unembedding was
+        given.
+    links, labels
+        Page on Neuronpedia, and label from the user's file, of the latents that have one.
     n_tokens
         Tokens read.
     provenance
@@ -72,6 +53,10 @@ class Reading:
     latents: tuple[int, ...]
     passages: tuple[Passage, ...]
     firing_rate: np.ndarray
+    telling: pd.DataFrame
+    tokens: pd.DataFrame
+    links: Mapping[int, str]
+    labels: Mapping[int, str]
     n_tokens: int
     provenance: dict[str, Any]
 
@@ -90,35 +75,48 @@ class Reading:
         columns = ["latent", "rank", "peak", "emotion", "group", "id", "passage", "firing_rate"]
         return pd.DataFrame(rows, columns=columns)
 
-    def save(self, path: str | Path) -> Path:
-        """Write passages with their tokens and activations as JSON, atomically."""
-        rates = self.firing_rate.tolist()
-        return write_json(
-            path,
+    def plot(self) -> alt.VConcatChart:
+        """Draw the emotions that each latent tells apart, a panel a latent.
+
+        Raises
+        ------
+        ConfigError
+            If the texts have fewer than two emotions.
+        """
+        from emovec_sae.charts.score_dots import score_dots
+
+        named = [f"L{latent}  {self.labels.get(latent, '')}".strip() for latent in self.telling["latent"]]
+        frame = pd.DataFrame(
             {
-                "latents": [
-                    {
-                        "latent": latent,
-                        "firing_rate": rates[place],
-                        "passages": [
-                            {
-                                "id": p.id,
-                                "emotion": p.emotion,
-                                "group": p.group,
-                                "pieces": [
-                                    {"token": token, "activation": value}
-                                    for token, value in zip(p.tokens, p.activations, strict=True)
-                                ],
-                            }
-                            for p in self.of(latent)
-                        ],
-                    }
-                    for place, latent in enumerate(self.latents)
-                ],
-                "n_tokens": self.n_tokens,
-                "provenance": self.provenance,
-            },
-        )
+                "check": named, "number": self.telling["emotion"], "value": self.telling["auroc"],
+                "low": self.telling["low"], "high": self.telling["high"], "null": 0.5, "n": self.telling["n_texts"],
+            }
+        )  # fmt: skip
+        return score_dots(frame, title="Emotions that latents tell apart (AUROC of text means)")
+
+    def card(self, latent: int) -> dict[str, Any]:
+        """All about one latent, JSON-serialisable: what `save` writes of it."""
+        place = self.latents.index(latent)
+        own = self.tokens[self.tokens["latent"] == latent]
+        telling = self.telling[self.telling["latent"] == latent].drop(columns="latent")
+        return {
+            "latent": latent,
+            "label": self.labels.get(latent),
+            "link": self.links.get(latent),
+            "firing_rate": float(self.firing_rate[place]),
+            "emotions": telling.to_dict("records"),
+            "tokens": {side: own[own["side"] == side]["token"].tolist() for side in ("up", "down")},
+            "passages": [_passage(p) for p in self.of(latent)],
+        }
+
+    def text(self, *, passages: int = 3) -> str:
+        """The cards for people; in passages ``[...]`` marks the tokens on which the latent is active."""
+        return "\n\n".join(_told(self.card(latent), passages) for latent in self.latents)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the cards, passages with their tokens and activations, as JSON, atomically."""
+        cards = [self.card(latent) for latent in self.latents]
+        return write_json(path, {"latents": cards, "n_tokens": self.n_tokens, "provenance": self.provenance})
 
 
 def read_latents(
@@ -127,10 +125,14 @@ def read_latents(
     latents: Sequence[int],
     *,
     detokenize: TokenStrings,
+    unembedding: torch.Tensor | np.ndarray | None = None,
+    labels: Mapping[int, str] | None = None,
     passages: int = 8,
     window: int = 20,
+    top: int = 5,
+    seed: int = 0,
 ) -> Reading:
-    """Find where latents are most active, in one streaming pass over the tokens that pool ``mean`` averaged.
+    """Read latents in one streaming pass over the tokens that pool ``mean`` averaged.
 
     Parameters
     ----------
@@ -142,10 +144,19 @@ def read_latents(
         Which latents.
     detokenize
         Token ids to one string a token, such as ``model.token_strings``.
+    unembedding
+        With the final norm's gain folded in, shape (vocab, d), such as ``model.unembedding()``: for the tokens that
+        decoder rows raise.
+    labels
+        What is known about latents already, such as `emovec_sae.decomposition.labels.read_labels` gives.
     passages
         Passages a latent, each from another text.
     window
         Tokens kept on either side of the peak.
+    top
+        Emotions a latent.
+    seed
+        Of the permutations behind the emotions' p values.
 
     Raises
     ------
@@ -158,11 +169,11 @@ def read_latents(
     chosen = np.array(sorted(set(map(int, latents))), dtype=np.int64)
     if len(chosen) == 0 or chosen[0] < 0 or chosen[-1] >= coder.d_sae:
         raise ConfigError(f"latents must be some of 0 to {coder.d_sae - 1}, got {chosen.tolist() or 'none'}")
-    best, fired, n_tokens = _strongest(coder, acts, chosen, passages=passages, window=window)
-    frame = acts.activations.frame
+    seen = one_pass(coder, acts, chosen, passages=passages, window=window)
+    frame, names = acts.activations.frame, [int(latent) for latent in chosen]
     found = tuple(
         Passage(
-            latent=int(chosen[place]),
+            latent=names[place],
             id=str(frame["id"].iloc[row]),
             emotion=_label(frame, "emotion", row),
             group=_label(frame, "group", row),
@@ -170,130 +181,59 @@ def read_latents(
             tokens=tuple(detokenize([int(token) for token in tokens])),
             activations=tuple(float(value) for value in values),
         )
-        for place, kept in enumerate(best.kept)
+        for place, kept in enumerate(seen.strongest)
         for peak, row, tokens, values in kept
     )
+    links = {latent: neuronpedia_link(coder, latent) for latent in names}
     return Reading(
-        latents=tuple(int(latent) for latent in chosen),
+        latents=tuple(names),
         passages=found,
-        firing_rate=fired / max(n_tokens, 1),
-        n_tokens=n_tokens,
-        provenance=collect(sae=coder.fingerprint, activations=acts.activations.fingerprint),
+        firing_rate=seen.fired / max(seen.n_tokens, 1),
+        telling=_telling(frame, seen.means, names, top=top, seed=seed),
+        tokens=_tokens(coder, names, unembedding, detokenize),
+        links={latent: link for latent, link in links.items() if link},
+        labels={latent: label for latent, label in (labels or {}).items() if latent in names},
+        n_tokens=seen.n_tokens,
+        provenance=collect(seed=seed, sae=coder.fingerprint, activations=acts.activations.fingerprint),
     )
 
 
-def _strongest(
-    coder: SparseCoder, acts: SiteActivations, chosen: np.ndarray, *, passages: int, window: int
-) -> tuple[_Best, np.ndarray, int]:
-    """The pass itself: strongest passages, tokens on which each latent fires, tokens read."""
-    best = _Best(len(chosen), passages)
-    fired, n_tokens = np.zeros(len(chosen)), 0
-    for chunk in acts.tokens():
-        # the tokens that made the vectors: before them stand sinks, whose norm of a hundred others fires anything
-        active = _columns(coder, chunk.values, chosen) * chunk.pooled[:, None]
-        fired += (active != 0).sum(0)
-        n_tokens += int(chunk.pooled.sum())
-        edges = np.flatnonzero(np.diff(chunk.text, prepend=-1, append=-1))
-        for start, stop in pairwise(edges):
-            best.offer(int(chunk.text[start]), active[start:stop], chunk.token_id[start:stop], window)
-    return best, fired, n_tokens
+def _telling(frame: pd.DataFrame, means: np.ndarray, names: list[int], *, top: int, seed: int) -> pd.DataFrame:
+    """Of the texts that have a label and a pooled token."""
+    emotion = frame["emotion"] if "emotion" in frame else pd.Series([None] * len(frame))
+    rows = np.flatnonzero(emotion.notna().to_numpy() & np.isfinite(means).all(axis=1))
+    group = frame["group"] if "group" in frame else frame["id"]
+    emotions, groups = emotion.iloc[rows].astype(str).tolist(), group.iloc[rows].astype(str).tolist()
+    return telling_frame(means[rows], emotions, groups, latents=names, top=top, seed=seed)
 
 
-def decoder_tokens(
-    rows: torch.Tensor | np.ndarray,
-    unembedding: torch.Tensor | np.ndarray,
-    token_strings: TokenStrings,
-    *,
-    top: int = 10,
-    ids: Sequence[int] | None = None,
+def _tokens(
+    coder: SparseCoder, names: list[int], unembedding: torch.Tensor | np.ndarray | None, detokenize: TokenStrings
 ) -> pd.DataFrame:
-    """Tokens that directions raise and lower most at the output: the logit lens of decoder rows (or of any vectors).
-
-    Parameters
-    ----------
-    rows
-        Directions, shape (m, d).
-    unembedding
-        Unembedding with the final norm's gain folded in, shape (vocab, d).
-    token_strings
-        Token ids to one string a token.
-    top
-        Tokens on either side.
-    ids
-        What to call the rows; by default 0 to m - 1.
-
-    Returns
-    -------
-    pd.DataFrame
-        latent, side ("up" or "down"), rank, token_id, token, logit (per unit of the row).
-
-    Raises
-    ------
-    MismatchError
-        If the widths differ.
-
-    References
-    ----------
-    nostalgebraist 2020, interpreting GPT: the logit lens.
-    """
-    import torch
-
-    rows, unembedding = torch.as_tensor(rows).float(), torch.as_tensor(unembedding)
-    if rows.shape[1] != unembedding.shape[1]:
-        raise MismatchError(
-            f"directions are {rows.shape[1]} wide, the unembedding {unembedding.shape[1]}: another model"
-        )
-    names = list(range(len(rows))) if ids is None else [int(name) for name in ids]
-    # A row at a time keeps one row of logits; the vocabulary may hold a quarter of a million tokens.
-    table: list[_Token] = []
-    for name, row in zip(names, rows.to(unembedding.device, unembedding.dtype), strict=True):
-        table += _ends(name, (unembedding @ row).float(), token_strings, top)
-    return pd.DataFrame(table, columns=["latent", "side", "rank", "token_id", "token", "logit"])
+    if unembedding is None:
+        return pd.DataFrame(columns=["latent", "side", "rank", "token_id", "token", "logit"])
+    return decoder_tokens(coder.directions[names], unembedding, detokenize, ids=names)
 
 
-_Token = tuple[int, str, int, int, str, float]
+def _passage(found: Passage) -> dict[str, Any]:
+    pieces = zip(found.tokens, found.activations, strict=True)
+    about = {"id": found.id, "emotion": found.emotion, "group": found.group, "peak": found.peak}
+    return about | {"pieces": [{"token": token, "activation": value} for token, value in pieces]}
 
 
-def _ends(name: int, logits: torch.Tensor, token_strings: TokenStrings, top: int) -> list[_Token]:
-    """The tokens at both ends of one row of logits."""
-    table: list[_Token] = []
-    for side, sign in (("up", 1), ("down", -1)):
-        best = (sign * logits).topk(min(top, len(logits)))
-        tokens = [int(token) for token in best.indices]
-        listed = zip(tokens, token_strings(tokens), best.values.tolist(), strict=True)
-        table += [
-            (name, side, rank, token, string, sign * value) for rank, (token, string, value) in enumerate(listed, 1)
-        ]
-    return table
-
-
-class _Best:
-    """The strongest passages of each latent so far."""
-
-    def __init__(self, n_latents: int, size: int) -> None:
-        self.size = size
-        self.kept: list[list[tuple[float, int, np.ndarray, np.ndarray]]] = [[] for _ in range(n_latents)]
-        self.bar = np.zeros(n_latents)
-
-    def offer(self, row: int, active: np.ndarray, tokens: np.ndarray, window: int) -> None:
-        """Take in a text: activations (t, n_latents) of its tokens."""
-        peaks = active.max(0)
-        for place in np.flatnonzero(peaks > self.bar):
-            at = int(active[:, place].argmax())
-            part = slice(max(0, at - window), at + window + 1)
-            kept = self.kept[place]
-            kept.append((float(peaks[place]), row, tokens[part].copy(), active[part, place].copy()))
-            kept.sort(key=lambda one: (-one[0], one[1]))
-            del kept[self.size :]
-            if len(kept) == self.size:
-                self.bar[place] = kept[-1][0]
-
-
-def _columns(coder: SparseCoder, values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Activations of chosen latents, shape (t, m), without holding all latents of all tokens."""
-    step = coder.rows_at_once()
-    parts = [coder.encode(values[at : at + step])[:, chosen].cpu().numpy() for at in range(0, len(values), step)]
-    return np.concatenate(parts)
+def _told(card: Mapping[str, Any], passages: int) -> str:
+    lines = [f"latent {card['latent']}  fires on {card['firing_rate']:.2%} of the tokens"]
+    lines += [f"  {name}: {card[name]}" for name in ("label", "link") if card[name]]
+    for side, tokens in card["tokens"].items():
+        if tokens:
+            lines.append(f"  {side}: {' '.join(repr(token) for token in tokens)}")
+    for one in card["emotions"]:
+        ends = f"[{one['low']:.2f}, {one['high']:.2f}]"
+        lines.append(f"  {one['emotion']}: AUROC {one['auroc']:.2f} {ends}, n = {one['n_texts']}, p = {one['p']:.2g}")
+    for one in card["passages"][:passages]:
+        marked = "".join(f"[{p['token']}]" if p["activation"] else p["token"] for p in one["pieces"])
+        lines.append(f"  {one['peak']:.1f}  {one['id']}: {' '.join(marked.split())}")
+    return "\n".join(lines)
 
 
 def _label(frame: pd.DataFrame, column: str, row: int) -> str | None:

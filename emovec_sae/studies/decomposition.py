@@ -54,7 +54,7 @@ def _drawable(word: str) -> bool:
 
 def _words(context: Context, latents: list[int]) -> dict[int, list[str]]:
     """Tokens that each latent's decoder row raises most, shortened to what can be read."""
-    from emovec_sae.decomposition.reading import decoder_tokens
+    from emovec_sae.decomposition.latent_tokens import decoder_tokens
 
     rows = context.coder.directions[latents]
     frame = decoder_tokens(rows, context.model.unembedding(), context.model.token_strings, top=12, ids=latents)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from memory_store import SITE, plant, planted_coder
 
-from emovec_sae.decomposition.reading import decoder_tokens, read_latents
+from emovec_sae.decomposition.labels import neuronpedia_link, read_labels
+from emovec_sae.decomposition.latent_tokens import decoder_tokens
+from emovec_sae.decomposition.reading import read_latents
 from emovec_sae.errors import ConfigError, MismatchError
 from emovec_sae.provenance import read_json
 from emovec_sae.sites import Site
@@ -110,3 +114,64 @@ def test_decoder_tokens_are_the_ends_of_the_logits():
     assert len(decoder_tokens(torch.ones(1, 6), torch.ones(2, 6, dtype=torch.bfloat16), words, top=9)) == 4
     with pytest.raises(MismatchError, match="6 wide, the unembedding 5"):
         decoder_tokens(rows, unembedding[:, :5], words)
+
+
+def test_the_emotions_that_a_latent_tells_apart():
+    """Latent 0 is raised by e0, 9 lowered by e1; group latents and noise tell nothing."""
+    planted = plant(repeats=3)
+    read = read_latents(planted_coder(planted), planted.store[SITE], [0, 9, 5, 6], detokenize=words)
+    means = np.stack([text[planted.store.offset :].mean(0) for text in planted.latents])
+    emotion = planted.store.frame["emotion"].to_numpy()
+    from sklearn.metrics import roc_auc_score
+
+    for row in read.telling.to_dict("records"):
+        expected = roc_auc_score(emotion == row["emotion"], means[:, row["latent"]])
+        assert row["auroc"] == pytest.approx(expected, abs=0.005)  # float32 may swap near ties
+        assert row["low"] <= row["auroc"] <= row["high"]
+    first = read.telling[read.telling["rank"] == 1].set_index("latent")
+    assert (first.loc[0, "emotion"], first.loc[0, "auroc"]) == ("e0", 1.0)
+    assert (first.loc[9, "emotion"], first.loc[9, "auroc"] < 0.1) == ("e1", True)
+    assert first.loc[0, "p"] == pytest.approx(1 / 201)
+    assert first.loc[0, "auroc"] > first.loc[0, "null_high"]
+    assert first.loc[5, "p"] > 0.05
+    assert first.loc[6, "p"] > 0.05
+    assert read.plot().to_dict()["vconcat"]
+
+
+def test_labels_links_and_cards(planted, tmp_path):
+    coder = planted_coder(planted)
+    assert neuronpedia_link(coder, 3) is None
+    coder.sae.cfg.metadata.neuronpedia_id = "gpt2-small/6-res-jb"
+    unembedding = np.random.default_rng(0).standard_normal((30, 24)).astype(np.float32)
+    options = {"detokenize": words, "unembedding": unembedding, "labels": {3: "dread", 99: "not asked"}}
+    read = read_latents(coder, planted.store[SITE], [3, 1], **options)
+    card = read.card(3)
+    assert card["link"] == "https://www.neuronpedia.org/gpt2-small/6-res-jb/3"
+    assert card["label"] == "dread"
+    assert read.labels == {3: "dread"}
+    logits = planted.directions[3] @ unembedding.T
+    assert card["tokens"]["up"] == words(np.argsort(-logits)[:10])
+    assert "dread" in read.text()
+    assert "[ t" in read.text()
+    saved = read_json(read.save(tmp_path / "read.json"))
+    assert saved["latents"][1]["label"] == "dread"
+
+
+def test_files_of_labels(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps({"3": "dread"}))
+    (tmp_path / "b.json").write_text(json.dumps([{"index": "3", "description": "dread"}]))
+    (tmp_path / "c.csv").write_text("latent,label\n3,dread\n4,\n")
+    for name in ("a.json", "b.json", "c.csv"):
+        assert read_labels(tmp_path / name) == {3: "dread"}
+    (tmp_path / "d.json").write_text("[1, 2]")
+    for name in ("d.json", "none.json"):
+        with pytest.raises(ConfigError, match="labels"):
+            read_labels(tmp_path / name)
+
+
+def test_texts_without_emotions_have_passages_all_the_same(planted):
+    planted.store.frame["emotion"] = None
+    read = read_latents(planted_coder(planted), planted.store[SITE], [0], detokenize=words)
+    assert len(read.telling) == 0
+    assert read.of(0)
+    assert read.card(0)["emotions"] == []

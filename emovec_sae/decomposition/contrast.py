@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from emovec_sae.decomposition.contrast_nulls import ContrastNulls, best_latents
 from emovec_sae.decomposition.identity import Contrast, contrast_of
-from emovec_sae.decomposition.intervals import group_intervals
-from emovec_sae.decomposition.parts import Parts, at_k, curve_frame, frame_of_ranks
-from emovec_sae.decomposition.targets import sizes
+from emovec_sae.decomposition.intervals import group_intervals, interval_name
+from emovec_sae.decomposition.parts import DENSE, Parts, at_k, curve_frame, frame_of_ranks
+from emovec_sae.decomposition.passed import passed
+from emovec_sae.decomposition.significance import Significance, significance
+from emovec_sae.decomposition.targets import project, sizes
+from emovec_sae.errors import ConfigError, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +24,12 @@ if TYPE_CHECKING:
 
     from emovec_sae.decomposition.cells import Cells
     from emovec_sae.saes.coder import SparseCoder
+
+
+DENSE_LATENTS = ("keep", "drop")
+"""What becomes of latents that fire on more than a tenth of the tokens: ranked and marked, or left out of ranks."""
+WEIGHTS = ("texts", "groups")
+"""What weighs the same in an emotion's mean."""
 
 
 def contrast_parts(
@@ -32,31 +41,131 @@ def contrast_parts(
     k: int,
     nulls: int,
     seed: int,
+    weights: str = "texts",
+    dense: str = "keep",
+    permutations: int = 9999,
 ) -> Parts:
-    """Decompose the emotions numbered `wanted`; see `emovec_sae.decomposition.decompose`."""
-    whole = contrast_of(
-        cells.contrast(cells.latents),
-        cells.contrast(cells.residual),
-        cells.contrast(cells.error),
-        coder=coder,
-        removed=removed,
+    """Decompose the emotions numbered `wanted`; see `emovec_sae.decomposition.decompose`.
+
+    Parameters
+    ----------
+    cells, coder, removed, wanted, k, nulls, seed
+        Sums by emotion and group; the SAE; the rows that are projected out of vectors, latents and errors alike (none
+        of them decomposes the plain difference of means); the rest as in `decompose`.
+    weights
+        ``texts``: every text of an emotion weighs the same, as in the fitted vector. ``groups``: every group does, so
+        that a topic with more texts does not count for more; the vector that is decomposed is then the difference of
+        such means, and its cosine with the other is in the summary (`cosine_texts`).
+    dense
+        ``keep`` marks dense latents; ``drop`` also leaves them out of ranks, curves and nulls. The identity holds all
+        latents in either case: what is not ranked is in other_share.
+    permutations
+        Of the tests of latents; 0 for none.
+
+    Raises
+    ------
+    ConfigError
+        If an option makes no sense, or fewer latents are left than ranks are asked for.
+    """
+    _check(weights, dense, permutations)
+    spread = cells.within_spread
+    plain = cells.contrast(cells.residual)
+    counted, cells = cells, cells.balanced() if weights == "groups" else cells
+    whole = _identity(cells, coder, removed)
+    tests = significance(counted, wanted, permutations=permutations, seed=seed) if permutations else None
+    ranked, kept = _ranked(cells, coder, whole, dense=dense, k=k)
+    at = sizes(k, len(kept))
+    chance = ContrastNulls(
+        ranked.cells, ranked.whole, ranked.coder, removed=removed, wanted=wanted, nulls=nulls, at=at, k=k, seed=seed
     )
-    at = sizes(k, coder.d_sae)
-    chance = ContrastNulls(cells, whole, coder, removed=removed, wanted=wanted, nulls=nulls, at=at, k=k, seed=seed)
     levels = tuple(cells.group_means(table) for table in (cells.latents, cells.residual, cells.error))
-    work = _Work(cells, coder, whole, removed, k=k, at=at, seed=seed, spread=_within_spread(cells), levels=levels)
-    done = [_decompose_one(work, e, chance) for e in wanted]
+    work = _Work(
+        cells, counted, whole, ranked, kept, removed, k=k, at=at, seed=seed, spread=spread, levels=levels, tests=tests
+    )
+    done = [_decompose_one(work, row, e, chance) for row, e in enumerate(wanted)]
+    settings: dict[str, Any] = {
+        "weights": weights, "dense": dense, "denoised": len(removed) > 0, "components_removed": len(removed),
+        "permutations": permutations,
+    }  # fmt: skip
+    found = _parts(work, list(wanted), done, settings)
+    if weights == "groups":
+        found.summary["cosine_texts"] = _cosines(whole.vectors[list(wanted)], plain[list(wanted)], removed)
+    return found
+
+
+def _parts(work: _Work, wanted: list[int], done: list[_Done], settings: dict[str, Any]) -> Parts:
+    """The tables of all emotions together."""
     frame = pd.concat([one.ranks for one in done], ignore_index=True)
+    frame["auroc"] = _aurocs(work.counted, frame)
     index = np.unique(frame["latent"].to_numpy())
-    picked = list(wanted)
+    names = [work.cells.emotions[e] for e in wanted]
     return Parts(
         frame=frame,
         summary=pd.DataFrame([one.summary for one in done]),
         curve=pd.concat([one.curve for one in done], ignore_index=True),
         index=index,
-        coefficients=whole.delta[picked][:, index].cpu().numpy(),
-        vectors=whole.vectors[picked].cpu().numpy(),
+        coefficients=work.whole.delta[wanted][:, index].cpu().numpy(),
+        vectors=work.whole.vectors[wanted].cpu().numpy(),
+        interval=interval_name(len(work.cells.groups)),
+        settings=settings,
+        firing_rate=work.counted.firing_rate,
+        tests=None if work.tests is None else passed(work.tests, work.whole, names, wanted),
     )
+
+
+def _check(weights: str, dense: str, permutations: int) -> None:
+    for name, value, known in (("weights", weights, WEIGHTS), ("dense", dense, DENSE_LATENTS)):
+        if value not in known:
+            raise ConfigError(f"{name} is '{value}'{suggest(value, known)}; there are {' and '.join(known)}")
+    if permutations < 0:
+        raise ConfigError(f"permutations must be 0 or more, got {permutations}")
+
+
+def _identity(cells: Cells, coder: Any, removed: torch.Tensor) -> Contrast:
+    tables = (cells.contrast(table) for table in (cells.latents, cells.residual, cells.error))
+    return contrast_of(*tables, coder=coder, removed=removed)
+
+
+def _cosines(vectors: torch.Tensor, plain: np.ndarray, removed: torch.Tensor) -> np.ndarray:
+    """Cosines of vectors (n, d) with others before the removed rows were taken out of these."""
+    import torch
+
+    others = project(torch.from_numpy(plain).to(removed), removed)
+    return torch.nn.functional.cosine_similarity(vectors, others, dim=1).cpu().numpy().astype(float)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Some rows of a dictionary, with what ranking needs of a coder."""
+
+    directions: torch.Tensor
+
+    @property
+    def d_sae(self) -> int:
+        return len(self.directions)
+
+
+@dataclass(frozen=True, eq=False)
+class _Ranked:
+    """Cells, dictionary and identity of the latents that may be ranked."""
+
+    cells: Cells
+    coder: Any
+    whole: Contrast
+
+
+def _ranked(cells: Cells, coder: SparseCoder, whole: Contrast, *, dense: str, k: int) -> tuple[_Ranked, np.ndarray]:
+    """What may be ranked, and the numbers of those latents."""
+    import torch
+
+    if dense == "keep":
+        return _Ranked(cells, coder, whole), np.arange(coder.d_sae)
+    kept = np.flatnonzero(cells.firing_rate <= DENSE)
+    if len(kept) < k:
+        raise ConfigError(f"{len(kept)} latents are left when dense ones are dropped, k is {k}; ask for fewer")
+    places = torch.from_numpy(kept).to(whole.delta.device)
+    part = replace(whole, delta=whole.delta[:, places], along=whole.along[:, places])
+    return _Ranked(cells.only(kept), _Rows(coder.directions[places]), part), kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +173,11 @@ class _Work:
     """What the decomposition of every emotion needs."""
 
     cells: Cells
-    coder: SparseCoder
+    counted: Cells
+    """The cells as they were measured, for counts of texts."""
     whole: Contrast
+    ranked: _Ranked
+    kept: np.ndarray
     removed: torch.Tensor
     k: int
     at: tuple[int, ...]
@@ -73,6 +185,7 @@ class _Work:
     spread: np.ndarray
     levels: tuple[np.ndarray, ...]
     """Group means of latents, residuals and errors."""
+    tests: Significance | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,12 +197,14 @@ class _Done:
     summary: dict[str, object]
 
 
-def _decompose_one(work: _Work, e: int, chance: ContrastNulls) -> _Done:
-    cells, whole, k, at = work.cells, work.whole, work.k, work.at
-    one = slice(e, e + 1)
-    order, curve = best_latents(whole.delta[one], whole.along[one], whole.vectors[one], work.coder, work.removed, at)
+def _decompose_one(work: _Work, row: int, e: int, chance: ContrastNulls) -> _Done:
+    cells, whole, k, at = work.counted, work.whole, work.k, work.at
+    one, part = slice(e, e + 1), work.ranked.whole
+    order, curve = best_latents(
+        part.delta[one], part.along[one], part.vectors[one], work.ranked.coder, work.removed, at
+    )
     nulls, null_shares = chance.of(e)
-    top = order[0, :k].cpu().numpy()
+    top = work.kept[order[0, :k].cpu().numpy()]
     delta, shares = whole.delta[e, top].cpu().numpy(), whole.shares(e)[top].cpu().numpy()
     intervals = _intervals(work, e, top)
     ranks = frame_of_ranks(
@@ -103,6 +218,7 @@ def _decompose_one(work: _Work, e: int, chance: ContrastNulls) -> _Done:
         decoder_cosine=(whole.along[e, top] / whole.squared[e].sqrt()).cpu().numpy(),
         firing_rate=cells.firing_rate[top],
         cohens_d=delta / work.spread[top],
+        more={**_rates(cells, e, top), **({} if work.tests is None else _tested(work.tests, row, top))},
     )
     summary: dict[str, object] = {
         "emotion": cells.emotions[e],
@@ -115,17 +231,31 @@ def _decompose_one(work: _Work, e: int, chance: ContrastNulls) -> _Done:
         "identity_error": float(whole.identity_error[e]),
         **at_k(curve, nulls, at.index(k)),
         "n_texts": int(cells.n_texts[e].sum()),
+        **({} if work.tests is None else work.tests.summary(row)),
     }
     return _Done(ranks, curve_frame(cells.emotions[e], at, curve, nulls), summary)
 
 
-def _within_spread(cells: Cells) -> np.ndarray:
-    """Pooled standard deviation of the per-text means within emotions, shape (d_sae,); NaN where it is zero."""
-    n = cells.n_texts.sum(1).astype(float)
-    means = cells.emotion_means(cells.latents)
-    free = max(n.sum() - len(n), 1.0)
-    variance = np.clip(cells.squares - (n[:, None] * np.square(means)).sum(0), 0, None) / free
-    return np.sqrt(np.where(variance > 1e-12 * np.maximum(cells.squares, 1e-300), variance, np.nan))
+def _rates(cells: Cells, e: int, top: np.ndarray) -> dict[str, np.ndarray]:
+    """Share of an emotion's tokens, of its texts and of all texts in which latents fire."""
+    n_texts = cells.n_texts.sum(1)
+    return {
+        "emotion_rate": cells.fired_tokens[e, top] / cells.tokens[e],
+        "emotion_text_rate": cells.fired_texts[e, top] / n_texts[e],
+        "text_rate": cells.fired_texts[:, top].sum(0) / n_texts.sum(),
+    }
+
+
+def _tested(tests: Significance, row: int, top: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: getattr(tests, name)[row, top] for name in ("z", "p", "p_max_t", "q")}
+
+
+def _aurocs(cells: Cells, frame: pd.DataFrame) -> np.ndarray:
+    """AUROC of each row's latent for its emotion against the others, by text."""
+    latents = np.unique(frame["latent"].to_numpy())
+    table = cells.texts.aurocs(latents, len(cells.emotions))
+    places = {name: e for e, name in enumerate(cells.emotions)}
+    return table[frame["emotion"].map(places).to_numpy(), np.searchsorted(latents, frame["latent"].to_numpy())]
 
 
 @dataclass(frozen=True)

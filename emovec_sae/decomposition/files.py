@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file, save_file
 
+from emovec_sae.decomposition.passed import COLUMNS
 from emovec_sae.decomposition.result import Decomposition
 from emovec_sae.errors import ConfigError, StoreError
 from emovec_sae.provenance import atomic, file_digest, read_json, write_json
@@ -53,7 +54,7 @@ def save_decomposition(found: Decomposition, path: str | Path, *, overwrite: boo
         found.ranks.to_parquet(part, index=False)
         ranks = file_digest(part)
     with atomic(arrays) as part:
-        save_file({name: np.ascontiguousarray(getattr(found, name)) for name in ARRAYS}, part)
+        save_file(_arrays(found), part)
         tensors = file_digest(part)
     write_json(
         sidecar,
@@ -107,6 +108,8 @@ def load_decomposition(path: str | Path) -> Decomposition:
         curves=_frame(facts["curves"]),
         **{name: numbers[name] for name in ARRAYS},
         provenance=facts["provenance"],
+        firing_rate=numbers.get("firing_rate"),
+        tests=_tests(numbers, facts["emotions"]),
     )
 
 
@@ -115,6 +118,24 @@ def _paths(path: str | Path) -> tuple[Path, Path, Path]:
     if target.suffix != ".parquet":
         raise ConfigError(f"a decomposition is written to a name that ends in .parquet, got '{target.name}'")
     return target, target.with_suffix(".safetensors"), target.with_suffix(".json")
+
+
+def _arrays(found: Decomposition) -> dict[str, np.ndarray]:
+    """The tensors of a file; firing rates and tests are there where they are known (readers of version 1 pass them)."""
+    arrays = {name: np.ascontiguousarray(getattr(found, name)) for name in ARRAYS}
+    if found.firing_rate is not None:
+        arrays["firing_rate"] = np.ascontiguousarray(found.firing_rate, dtype=np.float64)
+    if found.tests is not None:
+        table = found.tests.assign(emotion=[found.row(name) for name in found.tests["emotion"]])
+        arrays |= {f"tests.{name}": np.ascontiguousarray(table[name]) for name in COLUMNS}
+    return arrays
+
+
+def _tests(numbers: dict[str, np.ndarray], emotions: list[str]) -> pd.DataFrame | None:
+    if "tests.emotion" not in numbers:
+        return None
+    table = pd.DataFrame({name: numbers[f"tests.{name}"] for name in COLUMNS})
+    return table.assign(emotion=[emotions[row] for row in table["emotion"]])
 
 
 def _records(frame: pd.DataFrame) -> dict[str, list[Any]]:

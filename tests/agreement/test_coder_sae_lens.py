@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from emovec_sae.errors import ConfigError, MismatchError, UnfitError
+from emovec_sae.errors import MismatchError, UnfitError
 from emovec_sae.saes.coder import SparseCoder
 from emovec_sae.sites import Site
 
@@ -161,7 +161,7 @@ def test_other_unreadable_saes_are_refused():
         centred = make("standard", {}, model_from_pretrained_kwargs={"center_writing_weights": True})
     with pytest.raises(UnfitError, match="centred"):
         SparseCoder(centred)
-    with pytest.raises(ConfigError, match="hook_z"):
+    with pytest.raises(UnfitError, match="attention heads"):
         SparseCoder(StandardSAE(StandardSAEConfig(d_in=D_IN, d_sae=D_SAE, metadata=heads)))
     nowhere = StandardSAE(StandardSAEConfig(d_in=D_IN, d_sae=D_SAE))
     with pytest.raises(MismatchError, match="give site="):

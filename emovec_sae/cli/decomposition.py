@@ -33,11 +33,11 @@ def decompose(
     directions
         What fit wrote.
     sae
-        A folder, or a release of the sae-lens catalogue.
+        A folder, a release of the sae-lens catalogue (emovec saes lists them), or a repository user/repo.
     activations
         The texts that the directions were fitted on, recorded with pool none (contrast needs them).
     sae_id
-        The SAE's id within a release.
+        The SAE's id within the release, or its folder in the repository.
     method
         contrast (exact, signed, with the error share) or omp (signed sparse pursuit on the decoder).
     emotions

@@ -26,11 +26,11 @@ def passport(
     Parameters
     ----------
     sae
-        A folder, or a release of the sae-lens catalogue.
+        A folder, a release of the sae-lens catalogue (emovec saes lists them), or a repository user/repo.
     folder
         What record wrote, with pool none, on texts that the SAE was not trained on.
     sae_id
-        The SAE's id within a release.
+        The SAE's id within the release, or its folder in the repository.
     model
         The model that was recorded; the splice loss and the explained variance with position 0 need it.
     tokens

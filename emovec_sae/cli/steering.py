@@ -20,6 +20,7 @@ def steer(
     strength: float,
     model: ModelName = "smollm2-135m-instruct",
     sae: str | None = None,
+    sae_id: str | None = None,
     decomposition: Path | None = None,
     k: int = 16,
     max_new_tokens: int = 60,
@@ -42,7 +43,9 @@ def steer(
     strength
         Multiple of the mean residual norm at the site; negative steers away.
     sae
-        With --decomposition: add its k latents instead of the direction.
+        With --decomposition: add its k latents instead of the direction. A folder, a release, or user/repo.
+    sae_id
+        The SAE's id within a release, or its folder in a repository.
     decomposition
         What decompose wrote.
     k
@@ -53,7 +56,7 @@ def steer(
     from emovec_sae.models.generate import generate
 
     fitted, loaded = _open(directions, emotion, model, loading)
-    edit = _edit(fitted, emotion, sae, decomposition, k).at(strength * fitted.residual_norm)
+    edit = _edit(fitted, emotion, (sae, sae_id), decomposition, k).at(strength * fitted.residual_norm)
     options: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,
@@ -81,6 +84,7 @@ def calibrate(
     out: Path | None = None,
     model: ModelName = "smollm2-135m-instruct",
     sae: str | None = None,
+    sae_id: str | None = None,
     decomposition: Path | None = None,
     k: int = 16,
     seed: int = 0,
@@ -101,7 +105,7 @@ def calibrate(
         What is matched: kl.
     out
         Write the dose as JSON.
-    sae, decomposition, k
+    sae, sae_id, decomposition, k
         Dose k latents of a decomposition instead of the direction.
     """
     from emovec_sae.corpora.packaged import load_corpus
@@ -111,7 +115,7 @@ def calibrate(
 
     fitted, loaded = _open(directions, emotion, model, loading)
     probe = KLProbe(loaded, load_corpus("neutral").frame["text"].tolist(), site=fitted.site, seed=seed)
-    edit = _edit(fitted, emotion, sae, decomposition, k)
+    edit = _edit(fitted, emotion, (sae, sae_id), decomposition, k)
     dose = calibrate_(edit, probe, level=level, start=0.1 * fitted.residual_norm)
     facts = {"emotion": emotion, "match": match, **asdict(dose), "strength": dose.coefficient / fitted.residual_norm}
     if out is not None:
@@ -130,9 +134,12 @@ def _open(directions: Path, emotion: str, model: str, loading: Loading) -> tuple
     return fitted, loaded
 
 
-def _edit(fitted: Any, emotion: str, sae: str | None, decomposition: Path | None, k: int) -> Any:
+def _edit(fitted: Any, emotion: str, which: tuple[str | None, str | None], decomposition: Path | None, k: int) -> Any:
     from emovec_sae.interventions.arms import latent_arms, raw_arms
 
+    sae, sae_id = which
+    if sae is None and sae_id is not None:
+        raise ConfigError("--sae-id names an SAE of a release or repository; give that with --sae")
     if (sae is None) != (decomposition is None):
         raise ConfigError("give --sae and --decomposition together, or neither for the direction itself")
     if sae is None or decomposition is None:
@@ -140,4 +147,4 @@ def _edit(fitted: Any, emotion: str, sae: str | None, decomposition: Path | None
     from emovec_sae.decomposition.files import load_decomposition
     from emovec_sae.saes.load import load_sae
 
-    return latent_arms(load_decomposition(decomposition), load_sae(sae), [emotion], sizes=(k,))[0].edit
+    return latent_arms(load_decomposition(decomposition), load_sae(sae, sae_id), [emotion], sizes=(k,))[0].edit

@@ -84,6 +84,12 @@ def test_encoding_a_direction_is_refused(chain: Path, tmp_path: Path, capsys: py
     assert "refused" in capsys.readouterr().err
 
 
+def test_an_id_without_its_release_is_refused(chain: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = [str(chain / "d.safetensors"), "--emotion", "happy", "--model", str(chain / "model")]
+    assert main(["steer", *common, "--strength", "1", "--prompt", "Once", "--sae-id", "layer_9"]) == 2
+    assert "give that with --sae" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("latents", [False, True])
 def test_steer_and_calibrate(chain: Path, latents: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = [str(chain / "d.safetensors"), "--emotion", "happy", "--model", str(chain / "model")]

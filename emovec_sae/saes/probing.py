@@ -71,7 +71,8 @@ class Probing:
         named |= {(GAIN, k): wide[LATENTS, k] - wide[DIMENSIONS, k] for name, k in list(named) if name == LATENTS}
         for (name, k), values in named.items():
             found = bootstrap_mean(values.to_numpy(), seed=0)
-            rows.append((name, k, found.value, found.low, found.high, found.n))
+            low, high = (found.low, found.high) if name == GAIN else (max(found.low, 0.0), min(found.high, 1.0))
+            rows.append((name, k, found.value, low, high, found.n))
         return pd.DataFrame(rows, columns=["features", "k", "value", "low", "high", "n"])
 
     def plot(self) -> alt.LayerChart:

@@ -1,4 +1,4 @@
-"""emovec models, corpora, saes: what is there, what is supported, where it would come from."""
+"""emovec models, saes: what is there, what is supported, where it would come from."""
 
 from __future__ import annotations
 
@@ -38,24 +38,6 @@ def models(*, json_: Json = False) -> None:
         others,
     ]
     answer({"models": rows, "architectures": checked.to_dict("records")}, json_=json_, text="\n".join(parts))
-
-
-def corpora(*, json_: Json = False) -> None:
-    """List the packaged texts."""
-    import pandas as pd
-
-    from emovec_sae.corpora.packaged import CORPORA, load_corpus
-
-    rows = []
-    for name in CORPORA:
-        corpus = load_corpus(name)
-        rows.append(
-            {"name": name, "texts": len(corpus), "emotions": len(corpus.emotions), "groups": len(corpus.groups)}
-        )
-    text = (
-        table(pd.DataFrame(rows)) + "\nA path to a .jsonl, .csv or .parquet file with a column 'text' serves as well."
-    )
-    answer({"corpora": rows}, json_=json_, text=text)
 
 
 def saes(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
+from emovec_sae.cli import corpora
 from emovec_sae.cli.output import show_messages
 from emovec_sae.errors import EmovecError
 
@@ -22,7 +23,6 @@ VERBS = {
     "demo": ("demo:demo", "The embedded run, from texts to report."),
     "run": ("demo:run", "Run a study file, every stage; what is done is not run again."),
     "models": ("inventory:models", "List the embedded models."),
-    "corpora": ("inventory:corpora", "List the packaged texts."),
     "saes": ("inventory:saes", "List the pretrained SAEs of the sae-lens catalogue."),
     "record": ("recording:record", "Record activations of a corpus into HDF5 shards."),
     "verify": ("store:verify", "Check recorded shards; --repair drops broken ones."),
@@ -43,6 +43,11 @@ VERBS = {
 """Verb -> (module and function below ``emovec_sae.cli``, help); a module is imported when its verb is used."""
 for _verb, (_where, _help) in VERBS.items():
     app.command(f"emovec_sae.cli.{_where}", name=_verb, help=_help)
+
+_corpora = App(name="corpora", help="List the packaged texts; let a model write more.")
+_corpora.default(corpora.corpora)
+_corpora.command(corpora.generate)
+app.command(_corpora)
 
 CHECKS = {
     "scenarios": "Is the emotion that a text implies among the first few?",

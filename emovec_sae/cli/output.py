@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
@@ -68,11 +68,19 @@ def show_messages() -> None:
     package = logging.getLogger("emovec_sae")
     if not package.handlers:
         package.addHandler(RichHandler(console=_console(), show_time=False, show_level=False, show_path=False))
-    logging.getLogger("emovec_sae.recording").setLevel(logging.INFO)
+    for room in ("recording", "saes"):
+        logging.getLogger(f"emovec_sae.{room}").setLevel(logging.INFO)
+
+
+class Update(Protocol):
+    """Moves a bar: work done, work in all, and words in place of the bar's own."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Move the bar."""
 
 
 @contextmanager
-def bar(about: str) -> Generator[Callable[[int, int], None]]:
+def bar(about: str) -> Generator[Update]:
     """A progress bar on standard error while something runs; gives what to call with (done, in all)."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -86,7 +94,7 @@ def bar(about: str) -> Generator[Callable[[int, int], None]]:
     with Progress(*columns, console=_console()) as progress:
         task = progress.add_task(about, total=None)
 
-        def update(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
+        def update(done: int, total: int, note: str = "") -> None:
+            progress.update(task, completed=done, total=total, description=note or about)
 
         yield update

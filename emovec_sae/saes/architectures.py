@@ -23,6 +23,9 @@ TRAINABLE = (
 )
 """What `train_sae` can train; batchtopk and matryoshka_batchtopk are saved as jumprelu."""
 
+SHORT = {"matryoshka": "matryoshka_batchtopk"}
+"""Other names that are understood."""
+
 TOPK_FAMILY = frozenset({"topk", "batchtopk", "matryoshka_batchtopk", "abstopk"})
 """Architectures that take k."""
 
@@ -31,6 +34,23 @@ ENCODER_START = 0.5
 
 k rows picked out of a random frame overlap, so their plain projections sum to more than the input.
 """
+
+
+def full_name(architecture: str) -> str:
+    """sae-lens's name of an architecture.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of that name.
+    """
+    name = SHORT.get(architecture, architecture)
+    if name not in TRAINABLE:
+        raise ConfigError(
+            f"cannot train architecture '{architecture}'{suggest(architecture, [*TRAINABLE, *SHORT])}; "
+            f"there are {', '.join(TRAINABLE)}"
+        )
+    return name
 
 
 def training_config(
@@ -50,22 +70,11 @@ def training_config(
     ConfigError
         If the architecture is unknown, or an option is no field of its configuration or has an impossible value.
     """
-    if architecture not in TRAINABLE:
-        raise ConfigError(
-            f"cannot train architecture '{architecture}'{suggest(architecture, TRAINABLE)}; "
-            f"there are {', '.join(TRAINABLE)}"
-        )
+    architecture = full_name(architecture)
     from sae_lens.registry import get_sae_training_class
 
     _, config_class = get_sae_training_class(architecture)
-    settings: dict[str, Any] = {}
-    if architecture in TOPK_FAMILY:
-        # Unit rows from the start: with sae-lens's 0.1 a short run spends its steps on growing the weights.
-        settings.update(k=k, decoder_init_norm=1.0)
-    if architecture == "matching_pursuit":
-        settings.update(max_iterations=k, decoder_init_norm=1.0)
-    if architecture == "matryoshka_batchtopk":
-        settings.update(matryoshka_widths=[max(1, d_sae // 8), max(2, d_sae // 2), d_sae])
+    settings = _usual(architecture, d_sae=d_sae, k=k)
     known = {field.name for field in fields(config_class)} - {"d_in", "d_sae", "device", "metadata", "dtype"}
     for name in options:
         if name not in known:
@@ -75,6 +84,36 @@ def training_config(
         return config_class(d_in=d_in, d_sae=d_sae, device=device, metadata=metadata, **settings)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"architecture '{architecture}' refuses its options: {error}") from error
+
+
+def _usual(architecture: str, *, d_sae: int, k: int) -> dict[str, Any]:
+    """What is set unless an option says otherwise."""
+    found: dict[str, Any] = {}
+    if architecture in TOPK_FAMILY | {"matching_pursuit", "jumprelu"}:
+        # Unit rows from the start: with sae-lens's 0.1 a short run spends its steps on growing the weights.
+        found["decoder_init_norm"] = 1.0
+    if architecture in TOPK_FAMILY:
+        found["k"] = k
+    if architecture == "matching_pursuit":
+        found["max_iterations"] = k
+    if architecture == "matryoshka_batchtopk":
+        found["matryoshka_widths"] = sorted({max(1, d_sae // 8), max(1, d_sae // 2), d_sae})
+    if architecture == "jumprelu":
+        # The penalty of Gemma Scope 2 draws l0 to a number, so that k means the same for every architecture that has
+        # it.
+        found.update(jumprelu_sparsity_loss_mode="quadratic", target_l0=k)
+    return found
+
+
+def asked_l0(config: Any) -> float | None:
+    """The number of active latents that a configuration asks for; None where a penalty decides it."""
+    if config.architecture() in TOPK_FAMILY:
+        return float(config.k)
+    if config.architecture() == "matching_pursuit":
+        return None if config.max_iterations is None else float(config.max_iterations)
+    if config.architecture() == "jumprelu" and config.jumprelu_sparsity_loss_mode == "quadratic":
+        return float(config.target_l0)
+    return None
 
 
 def training_sae(architecture: str, config: Any, *, mean: torch.Tensor) -> Any:

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import numpy as np
+import logging
+
 import pandas as pd
 import pytest
 import torch
 from memory_store import SITE, MemoryStore
+from training_planted import D_SAE, atoms, recovery, sparse_store
 
-from emovec_sae.errors import ConfigError, StoreError
+from emovec_sae.errors import ConfigError, StoreError, UnfitError
 from emovec_sae.provenance import read_json
+from emovec_sae.saes.load import load_sae
 from emovec_sae.saes.passport import passport
 from emovec_sae.saes.train import train_sae
-
-D, D_SAE = 16, 32
 
 
 @pytest.fixture(scope="module")
 def acts():
-    """4,000 tokens of 3 out of 24 latents on a raised mean, residual norm about 40, and two sinks of norm 9,000."""
-    rng = np.random.default_rng(0)
-    rows = rng.standard_normal((24, D))
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    texts = []
-    for _ in range(80):
-        f = np.zeros((50, 24))
-        np.put_along_axis(f, np.argsort(rng.random(f.shape), axis=1)[:, :3], rng.uniform(8, 16, (50, 3)), axis=1)
-        texts.append(f @ rows + 9.0)
-    texts[3][0] = texts[40][1] = 9000 / D**0.5
-    frame = pd.DataFrame({"id": [f"t{i}" for i in range(80)], "group": [f"g{i % 8}" for i in range(80)]})
-    return MemoryStore(texts, frame.assign(text="x", emotion="e", n_tokens=50))
+    return sparse_store()
 
 
 def train(acts, out, **options):
@@ -68,7 +58,12 @@ def test_the_folder_is_sae_lens_own(acts, trained):
     x = torch.from_numpy(acts.texts[5])
     with torch.no_grad():
         torch.testing.assert_close(coder.reconstruct(x), sae.decode(sae.encode(x)), rtol=1e-4, atol=1e-3)
-    assert {path.name for path in out.iterdir()} == {"cfg.json", "sae_weights.safetensors", "emovec.json"}
+    assert {path.name for path in out.iterdir()} == {
+        "cfg.json",
+        "sae_weights.safetensors",
+        "emovec.json",
+        "training.csv",
+    }
     assert {path.name for path in out.parent.iterdir()} == {"topk"}, "no temporary folder may stay"
 
 
@@ -96,14 +91,111 @@ def test_the_same_seed_gives_the_same_sae_and_another_one_another(acts, tmp_path
     assert one == again != other
 
 
-@pytest.mark.parametrize(("architecture", "saved"), [("batchtopk", "jumprelu"), ("jumprelu", "jumprelu"),
-                                                     ("standard", "standard"), ("matching_pursuit", "matching_pursuit"),
-                                                     ("gated", "gated"), ("abstopk", "abstopk"),
-                                                     ("matryoshka_batchtopk", "jumprelu")])  # fmt: skip
-def test_every_architecture_trains_saves_and_loads(acts, tmp_path, architecture, saved):
-    coder = train(acts, tmp_path / "sae", architecture=architecture, tokens=2000)
-    assert coder.architecture == saved
-    assert torch.isfinite(coder.reconstruct(torch.from_numpy(acts.texts[0]))).all()
+SAVED = {
+    "topk": "topk",
+    "batchtopk": "jumprelu",
+    "matryoshka": "jumprelu",
+    "jumprelu": "jumprelu",
+    "gated": "gated",
+    "standard": "standard",
+    "abstopk": "abstopk",
+    "matching_pursuit": "matching_pursuit",
+}
+
+
+@pytest.mark.parametrize("architecture", SAVED)
+def test_every_architecture_finds_the_planted_atoms_and_loads_in_both_libraries(tmp_path, architecture):
+    from sae_lens import SAE
+
+    # 24 atoms in 24 dimensions: all codes of three atoms are told apart.
+    acts, rows = sparse_store(d=24), atoms(24)
+    start = train(acts, tmp_path / "start", architecture=architecture, tokens=128, lr=1e-9)
+    coder = train(acts, tmp_path / "sae", architecture=architecture)
+    # 0.43 at the start; 0.63 (abstopk), 0.74 (gated) and 0.79 to 0.89 after 188 steps.
+    assert recovery(start, rows) < 0.5
+    assert recovery(coder, rows) > 0.6
+    assert coder.architecture == SAVED[architecture]
+    x = torch.from_numpy(acts.texts[9])
+    again, theirs = load_sae(tmp_path / "sae"), SAE.load_from_disk(tmp_path / "sae")
+    assert torch.equal(again.reconstruct(x), coder.reconstruct(x))
+    with torch.no_grad():
+        latents = theirs.encode(x)
+        expected = theirs.decode(latents.to_dense() if latents.is_sparse else latents)
+    # float32 sums in another order; values are about 9.
+    torch.testing.assert_close(coder.reconstruct(x), expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("architecture", ["topk", "batchtopk", "matryoshka", "jumprelu"])
+def test_l0_is_what_was_asked_and_is_measured_on_held_out_tokens(acts, tmp_path, architecture):
+    coder = train(acts, tmp_path / "sae", architecture=architecture)
+    found = coder.facts["l0"]
+    assert (found["asked"], found["on"], found["tokens"]) == (3, "held-out", 500)
+    # A threshold set on 3,500 tokens holds on 500 others within 2 %; jumprelu is only drawn to k (here 1.2 times k).
+    assert found["ratio"] == pytest.approx(1, abs=0.3 if architecture == "jumprelu" else 0.05)
+    latents = coder.encode(acts.where((acts.frame["group"] == "g7").to_numpy()).texts[0])
+    assert float((latents != 0).sum(1).float().mean()) == pytest.approx(found["measured"], abs=0.5)
+
+
+def test_a_threshold_is_set_on_training_tokens_so_that_l0_is_k(acts, tmp_path):
+    coder = train(acts, tmp_path / "sae", architecture="batchtopk", tokens=1000, held_out=[])
+    seen = torch.cat([coder.encode(text) for text in acts.texts])
+    # Two sinks of 4,000 tokens are no part of the calibration.
+    assert float((seen != 0).sum(1).float().mean()) == pytest.approx(3, abs=0.02)
+    assert coder.facts["training"]["threshold"] == "set on 3998 training tokens so that l0 is k"
+    assert coder.facts["l0"]["on"] == "training"
+
+
+def test_an_l0_far_from_k_is_said_aloud(acts, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING, logger="emovec_sae"):
+        train(acts, tmp_path / "sae", architecture="jumprelu", tokens=256, options={"jumprelu_init_threshold": 0.001})
+    assert "active latents a token on held-out tokens, 3 were asked" in caplog.text
+    with caplog.at_level(logging.WARNING, logger="emovec_sae"):
+        caplog.clear()
+        assert train(acts, tmp_path / "b", architecture="standard", tokens=256).facts["l0"]["ratio"] is None
+    assert caplog.text == ""
+
+
+def test_the_curve_says_how_it_went(acts, trained):
+    _, out, _ = trained
+    curve = pd.read_csv(out / "training.csv")
+    assert list(curve) == ["step", "tokens", "loss", "explained_variance", "l0", "dead_share", "lr"]
+    assert curve["step"].tolist() == list(range(1, 189))
+    assert (curve["tokens"] == 128 * curve["step"]).all()
+    assert curve["explained_variance"].iloc[-20:].mean() > curve["explained_variance"].iloc[:20].mean() + 0.2
+    assert curve["loss"].iloc[-20:].mean() < curve["loss"].iloc[:20].mean()
+    assert (curve["l0"] <= 3).all()
+    # Up over 4 steps, down over the last 63.
+    assert curve["lr"].iloc[:5].tolist() == pytest.approx([0.00075, 0.0015, 0.00225, 0.003, 0.003])
+    assert curve["lr"].iloc[[124, 187]].tolist() == pytest.approx([0.003, 0.003 / 63])
+
+
+def test_latents_that_stopped_firing_are_counted_and_revived(acts, tmp_path):
+    """Steps too large kill latents; with the window at its end they are trained on what the others leave."""
+    killed, revived = (
+        train(acts, tmp_path / name, lr=0.3, dead_after=after, options={"aux_loss_coefficient": weight})
+        for name, after, weight in (("killed", 5, 0.0), ("revived", 5, 1.0))
+    )
+    curves = [pd.read_csv(tmp_path / name / "training.csv") for name in ("killed", "revived")]
+    assert curves[0]["dead_share"].max() > 0.2
+    assert curves[1]["dead_share"].iloc[-1] < curves[0]["dead_share"].iloc[-1]
+    assert revived.facts["training"]["dead_after"] == killed.facts["training"]["dead_after"] == 5
+
+
+def test_choosing_latents_in_bfloat16_costs_little(acts, tmp_path):
+    found = [
+        train(acts, tmp_path / precision, precision=precision).facts["l0"]["explained_variance"]
+        for precision in ("float32", "bfloat16")
+    ]
+    # Pre-activations that agree in eight bits are nearly the same latents: 0.01 covers a flipped choice in a hundred.
+    assert found[0] == pytest.approx(found[1], abs=0.02)
+    with pytest.raises(ConfigError, match="precision bfloat16 is for topk"):
+        train(acts, tmp_path / "gated", precision="bfloat16", architecture="gated")
+
+
+def test_what_could_not_be_loaded_is_refused_before_training(acts, tmp_path):
+    with pytest.raises(UnfitError, match="normalises each activation"):
+        train(acts, tmp_path / "sae", options={"normalize_activations": "layer_norm"})
+    assert not list(tmp_path.iterdir())
 
 
 def test_folding_the_scale_changes_nothing(acts, tmp_path, monkeypatch):
@@ -141,6 +233,10 @@ def test_options_reach_sae_lens_and_misspelt_ones_are_named(acts, tmp_path):
         ({"batch": 5000}, "3500 tokens are recorded"),
         ({"tokens": 0}, "must be positive"),
         ({"held_out": ["g9"]}, "no text has the group 'g9'"),
+        ({"held_out": [f"g{i}" for i in range(8)]}, "every text is held out"),
+        ({"warm_up": 0.8, "decay": 0.4}, "together at most 1"),
+        ({"precision": "bfloat"}, "did you mean 'bfloat16'"),
+        ({"dead_after": -1}, "must be positive"),
     ],
 )
 def test_impossible_settings_are_refused_before_anything_is_written(acts, tmp_path, options, words):
@@ -159,7 +255,7 @@ def test_nothing_half_written_and_nothing_overwritten(acts, tmp_path):
         train(acts, out, progress=stop)
     assert not list(tmp_path.iterdir())
     first = train(acts, out, tokens=500)
-    with pytest.raises(ConfigError, match="exists already"):
+    with pytest.raises(ConfigError, match=r"other settings .seed 1 there, 5 asked.; choose"):
         train(acts, out, tokens=500, seed=5)
     assert (out / "cfg.json").exists()
     assert train(acts, out, tokens=500, seed=5, overwrite=True).fingerprint != first.fingerprint

@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_store import SITE, MemoryStore, plant, planted_coder
+from sklearn.metrics import roc_auc_score
 
 from emovec_sae.decomposition import cells as cells_module
+from emovec_sae.decomposition import text_means
 from emovec_sae.decomposition.api import decompose
+from emovec_sae.decomposition.files import load_decomposition
 from emovec_sae.decomposition.intervals import group_intervals
 from emovec_sae.directions.fit import fit_directions
 from emovec_sae.errors import ConfigError, MismatchError, StoreError
@@ -274,3 +278,150 @@ def test_contrast_needs_activations():
     planted = plant()
     with pytest.raises(ConfigError, match="needs the activations"):
         decompose(directions(planted.store), planted_coder(planted))
+
+
+def test_rates_and_auroc_are_those_of_a_plain_loop():
+    planted = plant(repeats=3, noise=0.2)
+    coder = planted_coder(planted)
+    found = run(planted, k=16)
+    emotion = planted.store.frame["emotion"].to_numpy()
+    fires = [coder.encode(torch.from_numpy(text[planted.store.offset :])).numpy() for text in planted.store.texts]
+    means = np.stack([text.mean(0) for text in fires])
+    for name in found:
+        own = emotion == name
+        rows = found.frame().query("emotion == @name").set_index("latent").sort_index()
+        tokens = np.concatenate([text for text, mine in zip(fires, own, strict=True) if mine]) > 0
+        np.testing.assert_allclose(rows["emotion_rate"], tokens.mean(0))
+        texts = np.stack([(text > 0).any(0) for text in fires])
+        np.testing.assert_allclose(rows["emotion_text_rate"], texts[own].mean(0))
+        np.testing.assert_allclose(rows["text_rate"], texts.mean(0))
+        np.testing.assert_allclose(rows["auroc"], [roc_auc_score(own, column) for column in means.T])
+    rate = np.concatenate(fires).astype(bool).mean(0)
+    np.testing.assert_allclose(found.firing_rate, rate)
+
+
+def test_each_group_weighs_the_same_where_that_is_asked():
+    planted = plant(uneven=True, noise=0.3)
+    coder, store = planted_coder(planted), planted.store
+    found = run(planted, k=16, contrast={"weights": "groups"})
+    means = {
+        name: np.mean(
+            [
+                np.mean([per_token(coder, store.texts[row][store.offset :]) for row in rows.index], axis=0)
+                for _, rows in own.groupby("group")
+            ],
+            axis=0,
+        )
+        for name, own in store.frame.groupby("emotion")
+    }
+    grand = np.mean(list(means.values()), axis=0)
+    np.testing.assert_allclose(found.coefficients, np.stack([means[e] - grand for e in found]), atol=1e-5)
+    assert (found.summary["identity_error"] < 1e-4).all()
+    assert found.provenance["settings"]["weights"] == "groups"
+    plain = run(planted, k=16)
+    assert not np.allclose(plain.coefficients[0], found.coefficients[0], atol=1e-3)
+    for row in range(len(found)):
+        a, b = found.vectors[row], plain.vectors[row]
+        assert found.summary["cosine_texts"][row] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+    np.testing.assert_allclose(found.summary["n_texts"], plain.summary["n_texts"])
+    even = plant(noise=0.3)
+    one, other = run(even, k=16), run(even, k=16, contrast={"weights": "groups"})
+    np.testing.assert_allclose(one.coefficients, other.coefficients, atol=1e-6)
+
+
+def rare(*, kept=(15,), **options):
+    """Planted texts in which few tokens carry any latent but the kept ones."""
+    planted = plant(tokens=80, **options)
+    rng = np.random.default_rng(1)
+    for text, latents in zip(planted.store.texts, planted.latents, strict=True):
+        gone = latents * (rng.random(latents.shape) > 0.06)
+        gone[:, kept] = 0
+        text -= (gone @ planted.directions).astype(np.float32)
+    return planted
+
+
+def test_dropped_dense_latents_leave_ranks_but_not_the_identity():
+    planted = rare(kept=(0, 15), groups=6)
+    kept, dropped = run(planted, k=2), run(planted, k=2, contrast={"dense": "drop"})
+    assert not dropped.frame()["dense"].any()
+    assert kept.frame()["dense"].any()
+    assert (dropped.firing_rate[dropped.frame()["latent"]] <= 0.1).all()
+    assert (dropped.summary["identity_error"] < 1e-4).all()
+    np.testing.assert_allclose(dropped.summary["error_share"], kept.summary["error_share"], atol=1e-6)
+    total = dropped.ranks.groupby("emotion")["share"].sum().to_numpy() + dropped.summary["other_share"]
+    np.testing.assert_allclose(total + dropped.summary["error_share"], 1, atol=1e-4)
+    whole = run(planted, k=16).frame().set_index(["emotion", "latent"])
+    for row in dropped.frame().itertuples():
+        assert row.share == pytest.approx(whole.loc[(row.emotion, row.latent), "share"], abs=1e-6)
+        assert row.coefficient == pytest.approx(whole.loc[(row.emotion, row.latent), "coefficient"], abs=1e-6)
+    with pytest.raises(ConfigError, match="are left when dense ones are dropped, k is 16"):
+        run(planted, k=16, contrast={"dense": "drop"})
+
+
+def test_latents_that_tell_emotions_apart_pass_their_tests(tmp_path):
+    found = run(rare(emotions=4, groups=8), k=4, contrast={"permutations": 1999})
+    table = found.significant()
+    for e, emotion in enumerate(found):
+        assert e in found.significant(emotion)["latent"].to_numpy()
+        assert (found.significant(emotion, by="q")["q"] <= 0.05).all()
+        own = found.frame().query("emotion == @emotion and latent == @e").iloc[0]
+        row = table.query("emotion == @emotion and latent == @e").iloc[0]
+        assert own[["z", "p", "p_max_t", "q", "share"]].tolist() == row[["z", "p", "p_max_t", "q", "share"]].tolist()
+    assert (found.summary["n_max_t"] == table.groupby("emotion").size().reindex(found.emotions).to_numpy()).all()
+    assert (found.summary["excess_max_t"] > 0).all()
+    assert (found.summary["p_floor"] == 1 / 2000).all()
+    again = load_decomposition(found.save(tmp_path / "parts.parquet"))
+    pd.testing.assert_frame_equal(again.significant(), table)
+    np.testing.assert_array_equal(again.firing_rate, found.firing_rate)
+    with pytest.raises(ConfigError, match=r"level is 0\.2; latents are kept up to 0\.1"):
+        found.significant(level=0.2)
+    with pytest.raises(ConfigError, match="did you mean 'max_t'"):
+        found.significant(by="max")
+    with pytest.raises(ConfigError, match="'e9' was not decomposed"):
+        found.significant("e9")
+
+
+def test_without_permutations_nothing_is_tested():
+    found = run(plant(), contrast={"permutations": 0})
+    assert found.frame()["q"].isna().all()
+    assert "n_q" not in found.summary
+    with pytest.raises(ConfigError, match="no latent was tested"):
+        found.significant()
+
+
+def test_files_from_before_the_tests_are_read(tmp_path):
+    """They hold neither firing rates nor tests."""
+    found = run(plant())
+    old = replace(found, firing_rate=None, tests=None)
+    again = load_decomposition(old.save(tmp_path / "old.parquet"))
+    assert again.firing_rate is None
+    assert again.tests is None
+    np.testing.assert_array_equal(again.coefficients, found.coefficients)
+
+
+def test_sparse_text_means_on_disk_give_the_same(monkeypatch):
+    planted = plant(noise=0.3, repeats=2)
+    base = run(planted).frame()
+    monkeypatch.setattr(text_means, "TEXT_BUDGET", 64)
+    monkeypatch.setattr(text_means.TextMeansWriter.__init__, "__defaults__", (64,))
+    mapped = run(planted).frame()
+    np.testing.assert_array_equal(mapped["auroc"], base["auroc"])
+    writer = text_means.TextMeansWriter(8)
+    writer.add(np.array([[0.0, 1.0, 2.0], [0.0, 0.0, 0.0]], dtype=np.float32), np.array([0, 1]))
+    writer.add(np.array([[3.0, 0.0, 4.0]], dtype=np.float32), np.array([0]))
+    found = writer.finish()
+    assert isinstance(found.values, np.memmap)
+    np.testing.assert_array_equal(found.columns([2, 0]), [[2, 0], [0, 0], [4, 3]])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"weights": "group"}, "did you mean 'groups'"),
+        ({"dense": "filter"}, "there are keep and drop"),
+        ({"permutations": -1}, "permutations must be 0 or more"),
+    ],
+)
+def test_impossible_choices_of_the_contrast_are_refused(options, words):
+    with pytest.raises(ConfigError, match=words):
+        run(plant(), contrast=options)

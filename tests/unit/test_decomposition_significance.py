@@ -104,16 +104,16 @@ def test_planted_latents_are_found_and_others_are_not():
 
 
 def test_latents_that_fire_in_one_cell_do_not_hide_the_others():
-    """A standardised maximum would be set by whichever rare latent a draw hits."""
+    """A plainly standardised maximum is set by whichever rare latent a draw hits: p_max_t would be 1 here."""
     rng = np.random.default_rng(2)
     table = np.zeros((20, 8, 300))
     for latent in range(10, 300):
         table[rng.integers(20), rng.integers(8), latent] = 1.0
     table[:, :, :10] = rng.exponential(size=(20, 8, 10))
-    table[3, :, 0] += 2.5
+    table[3, :, 0] += 1.8
     found = significance(cells(table, np.ones((20, 8), int)), [3], permutations=1999)
     assert found.tested.all()
-    assert found.p_max_t[0, 0] <= 0.01
+    assert found.p_max_t[0, 0] <= 0.05
 
 
 def test_dead_dense_and_constant_latents_are_not_tested():

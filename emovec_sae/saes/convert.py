@@ -146,7 +146,9 @@ def _fetch(found: Source, *, site_given: bool, trust_pickle: bool) -> Any:
         ) from error
     except (OSError, HTTPError) as error:
         raise ModelError(
-            f"SAE '{found.title}' is not in the cache and cannot be fetched from {where}: {first_line(error)}"
+            f"SAE '{found.title}' is not in the cache and cannot be fetched from {where}: {first_line(error)} "
+            f"(where there is a network, run emovec saes --fetch {found.name} --sae-id {found.sae_id}; "
+            "EMOVEC_CACHE names a cache to share)"
         ) from error
     except (SafetensorError, zipfile.BadZipFile, ValueError, KeyError, RuntimeError, TypeError, EOFError) as error:
         # unchecked files of strangers go through sae-lens's loaders: damage surfaces as any of these

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from emovec_sae.decomposition.pursuits import PURSUITS
@@ -18,6 +21,11 @@ METHODS = {"contrast": OWN["contrast"], **{name: one.says for name, one in PURSU
 """Every method with a line for people."""
 FIXED = ("contrast", "encode")
 """Methods whose coefficient of a latent does not depend on which others are kept."""
+OPTIONS = {
+    "contrast": ("weights", "dense", "permutations"),
+    "attribution": ("score", "steps", "baseline", "neutral"),
+}
+"""Further options of a method."""
 
 
 def check_method(method: str) -> None:
@@ -30,6 +38,26 @@ def check_method(method: str) -> None:
     """
     if method not in METHODS:
         raise ConfigError(f"unknown method '{method}'{suggest(method, METHODS)}; there are {', '.join(METHODS)}")
+
+
+def check_options(method: str, **given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The further options of a method, which are given by the names of `OPTIONS`.
+
+    Raises
+    ------
+    ConfigError
+        If options of another method are given, or the method has none of that name.
+    """
+    for name, options in given.items():
+        for option in options or {}:
+            if name != method:
+                raise ConfigError(f"{option} is an option of the method '{name}', the method is '{method}'")
+            if option not in OPTIONS[name]:
+                known = OPTIONS[name]
+                raise ConfigError(
+                    f"'{name}' takes no option '{option}'{suggest(option, known)}; it takes {', '.join(known)}"
+                )
+    return dict(given.get(method) or {})
 
 
 def coefficients_of(method: str, rows: np.ndarray, target: np.ndarray) -> np.ndarray:

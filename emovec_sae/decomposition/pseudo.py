@@ -11,7 +11,7 @@ from emovec_sae.directions.folds import fit_vectors
 from emovec_sae.stats import permuted_labels
 
 if TYPE_CHECKING:
-    from emovec_sae.decomposition.sources import TextMeans
+    from emovec_sae.decomposition.sources import PooledTexts
     from emovec_sae.directions.direction_set import DirectionSet
 
 ROUNDS = 4
@@ -28,7 +28,7 @@ def why_not(whole: DirectionSet) -> str | None:
     return None
 
 
-def pseudo_vectors(whole: DirectionSet, texts: TextMeans, *, n: int, seed: int) -> np.ndarray:
+def pseudo_vectors(whole: DirectionSet, texts: PooledTexts, *, n: int, seed: int) -> np.ndarray:
     """Vectors of permuted labels, shape (n, d), by the directions' own estimator; nothing is projected out yet.
 
     Emotions change hands within groups only, so that a vector of permuted labels is a balanced difference of texts

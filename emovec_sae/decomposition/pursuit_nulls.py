@@ -14,12 +14,12 @@ from emovec_sae.decomposition.targets import project
 if TYPE_CHECKING:
     import torch
 
-    from emovec_sae.decomposition.sources import TextMeans
+    from emovec_sae.decomposition.sources import PooledTexts
     from emovec_sae.directions.direction_set import DirectionSet
 
 
 def null_targets(
-    whole: DirectionSet, targets: torch.Tensor, texts: TextMeans | None, *, removed: torch.Tensor, n: int, seed: int
+    whole: DirectionSet, targets: torch.Tensor, texts: PooledTexts | None, *, removed: torch.Tensor, n: int, seed: int
 ) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Unit targets of each null.
 

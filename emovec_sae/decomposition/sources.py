@@ -24,7 +24,7 @@ TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class TextMeans:
+class PooledTexts:
     """Pooled residuals of the texts that the directions were fitted on.
 
     Attributes
@@ -76,7 +76,7 @@ def cells_of(whole: DirectionSet, sae: SparseCoder, acts: Activations) -> Cells:
     )
 
 
-def text_means(whole: DirectionSet, acts: Activations) -> TextMeans:
+def pooled_texts(whole: DirectionSet, acts: Activations) -> PooledTexts:
     """The pooled residuals of those texts; no tokens are needed.
 
     Raises
@@ -88,7 +88,7 @@ def text_means(whole: DirectionSet, acts: Activations) -> TextMeans:
     """
     emotion, group = _labels(whole, acts)
     rows = np.flatnonzero(emotion >= 0)
-    return TextMeans(acts.pooled(whole.site, whole.pool)[rows], emotion[rows], group[rows])
+    return PooledTexts(acts.pooled(whole.site, whole.pool)[rows], emotion[rows], group[rows])
 
 
 def check_same_texts(whole: DirectionSet, cells: Cells, removed: torch.Tensor) -> None:

@@ -32,6 +32,7 @@ VERBS = {
     "train-sae": ("saes:train_sae", "Train an SAE on recorded tokens."),
     "passport": ("passport:passport", "Measure how well an SAE fits recorded activations."),
     "decompose": ("decomposition:decompose", "Write directions as latents of an SAE, with nulls."),
+    "naming": ("naming:naming", "Tell latents that write an emotion's word from latents that evoke it."),
     "steer": ("steering:steer", "Generate with an emotion added."),
     "calibrate": ("steering:calibrate", "Find the strength that moves the model by a wanted KL."),
     "patch": ("patching:patch", "Patch activations between minimal pairs."),

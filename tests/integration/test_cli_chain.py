@@ -130,3 +130,32 @@ def test_verify_a_whole_store(chain: Path, capsys: pytest.CaptureFixture[str]) -
         "broken": {},
         "repaired": False,
     }
+
+
+def test_naming(chain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["naming", str(chain / "parts.parquet"), "--sae", str(chain / "sae"), "--model", str(chain / "model")]
+    found = told(capsys, *arguments, "--k", "3", "--nulls", "30", "--out", str(tmp_path / "out"))
+    assert found["latents"] == 12
+    assert 0 <= found["kept"] <= 1
+    table = json.loads((tmp_path / "out" / "naming.json").read_text())["table"]
+    assert len(table) == 12
+    assert all(0 <= row["naming_auroc"] <= 1 for row in table)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (["--emotions", "jolly"], "'jolly' was not decomposed"),
+        (["--strength", "-1"], "strength is -1"),
+        (["--k", "9"], "1 to 8 latents"),
+        (["--prompts", "nowhere.jsonl"], "nowhere.jsonl"),
+    ],
+)
+def test_bad_naming(chain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: Any, words: str) -> None:
+    arguments = ["naming", str(chain / "parts.parquet"), "--sae", str(chain / "sae"), "--model", str(chain / "model")]
+    capsys.readouterr()
+    assert main([*arguments, *changed, "--out", str(tmp_path / "out")]) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("emovec: ")
+    assert words in line
+    assert not (tmp_path / "out").exists()

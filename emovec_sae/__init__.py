@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from emovec_sae.saes.load import load_sae as load_sae
     from emovec_sae.saes.passport import passport as passport
     from emovec_sae.saes.train import train_sae as train_sae
+    from emovec_sae.saes.train import train_saes as train_saes
     from emovec_sae.scoring.damage import KLProbe as KLProbe
     from emovec_sae.scoring.words import WordScorer as WordScorer
     from emovec_sae.sites import Site as Site
@@ -93,6 +94,7 @@ _PUBLIC = {
     "record": "recording.record",
     "run_study": "studies.run",
     "train_sae": "saes.train",
+    "train_saes": "saes.train",
     "verify": "store.verify",
     "write_report": "report.page",
 }

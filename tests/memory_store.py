@@ -39,7 +39,7 @@ class MemoryStore:
         other = MemoryStore(
             [self.texts[r] for r in rows], self.frame.iloc[rows], offset=self.offset, site=self.sites[0]
         )
-        other.pools, other.model = self.pools, self.model
+        other.pools, other.model, other.fingerprint = self.pools, self.model, self.fingerprint
         return other
 
     def pooled(self, site, pool="mean"):

@@ -202,7 +202,7 @@ def _train(
             log.info("'%s' is finished, with these settings; nothing to do", job.out)
             found[job.name] = load_sae(job.out, device=device)
     if wanted:
-        checkpoints = Checkpoints(out, {job.name: identities[job.name] for job in wanted})
+        checkpoints = Checkpoints(out, identities)
         grounds = {
             site: survey(sources, wanted[0].plan.order_seed)
             for site, sources in {job.site: job.sources for job in wanted}.items()
@@ -212,7 +212,7 @@ def _train(
         )
         for job in wanted:
             found[job.name] = finish(
-                job, trained[job.name], held_out=held_out, unseen=unseen[job.site], overwrite=overwrite
+                job, trained[job.name], held_out=held_out, unseen=unseen[job.site], scratch=checkpoints.folder
             )
         checkpoints.remove()
     return found

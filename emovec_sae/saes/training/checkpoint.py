@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,8 @@ class Checkpoint:
 
     Attributes
     ----------
+    folder
+        Where it lies.
     steps
         Steps done.
     seconds
@@ -36,10 +38,24 @@ class Checkpoint:
         By name of an SAE, its trainer's state.
     """
 
+    folder: Path
     steps: int
     seconds: float
     curves: dict[str, list[Point]]
     states: dict[str, dict[str, torch.Tensor]]
+
+    def restore(self, name: str, trainer: Trainer) -> None:
+        """Give a trainer the state of an SAE.
+
+        Raises
+        ------
+        ModelError
+            If something is missing, or has another shape.
+        """
+        try:
+            trainer.restore(self.states[name])
+        except (KeyError, RuntimeError) as error:
+            raise _unreadable(self.folder, error) from error
 
 
 class Checkpoints:
@@ -57,11 +73,13 @@ class Checkpoints:
         self.folder, self.out = out.with_name(f"{out.name}.unfinished"), out
         self.identities = {name: plain(identity) for name, identity in identities.items()}
 
-    def load(self, *, replace: bool = False) -> Checkpoint | None:
+    def load(self, names: Collection[str], *, replace: bool = False) -> Checkpoint | None:
         """The newest checkpoint, if there is one.
 
         Parameters
         ----------
+        names
+            The SAEs that are not finished.
         replace
             Whether a run with other settings is removed; otherwise it is an error.
 
@@ -77,7 +95,7 @@ class Checkpoints:
             return None
         try:
             told = read_json(newest / STATE)
-            said = self._differences(told["identities"])
+            said = self._differences(told["identities"], names)
             if said and replace:
                 self.remove()
                 return None
@@ -87,21 +105,20 @@ class Checkpoints:
                     "remove it, or choose another name"
                 )
             return Checkpoint(
+                folder=newest,
                 steps=int(told["steps"]),
                 seconds=float(told["seconds"]),
-                curves={name: [Point(**point) for point in told["curves"][name]] for name in self.identities},
-                states={name: _read(newest / _file(name)) for name in self.identities},
+                curves={name: [Point(**point) for point in told["curves"][name]] for name in names},
+                states={name: _read(newest / _file(name)) for name in names},
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ModelError(
-                f"the checkpoint in '{newest}' cannot be read ({error}); remove '{self.folder}' to start anew"
-            ) from error
+            raise _unreadable(newest, error) from error
 
-    def _differences(self, there: Mapping[str, Mapping[str, Any]]) -> str:
-        said = differences({"SAEs": sorted(there)}, {"SAEs": sorted(self.identities)})
-        for name, identity in self.identities.items():
-            said = said or differences(there[name], identity)
-        return said
+    def _differences(self, there: Mapping[str, Mapping[str, Any]], names: Collection[str]) -> str:
+        """Where the checkpoint is not of this run; SAEs of it may be finished already."""
+        if not set(names) <= set(there) <= set(self.identities):
+            return differences({"SAEs": sorted(there)}, {"SAEs": sorted(self.identities)})
+        return next(filter(None, (differences(there[name], self.identities[name]) for name in there)), "")
 
     def save(self, steps: int, seconds: float, trainers: Mapping[str, Trainer], curves: Mapping[str, Any]) -> None:
         """Write a checkpoint whole, then remove the one before."""
@@ -114,7 +131,7 @@ class Checkpoints:
             told = {
                 "steps": steps,
                 "seconds": seconds,
-                "identities": self.identities,
+                "identities": {name: self.identities[name] for name in trainers},
                 "curves": {name: [asdict(point) for point in curve] for name, curve in curves.items()},
             }
             write_json(part / STATE, told)
@@ -126,6 +143,11 @@ class Checkpoints:
         """Remove all checkpoints of the run."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
+
+
+def _unreadable(folder: Path, error: Exception) -> ModelError:
+    said = " ".join(str(error).split())
+    return ModelError(f"the checkpoint in '{folder}' cannot be read ({said}); remove '{folder.parent}' to start anew")
 
 
 def _file(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -49,9 +50,9 @@ def is_finished(folder: Path, asked: dict[str, Any]) -> bool:
 
 
 def finish(
-    job: Job, trained: Trained, *, held_out: Sequence[str], unseen: Sequence[SiteActivations], overwrite: bool
+    job: Job, trained: Trained, *, held_out: Sequence[str], unseen: Sequence[SiteActivations], scratch: Path
 ) -> SparseCoder:
-    """Write the folder of an SAE and load it anew.
+    """Write the folder of an SAE, in place of one that may be there, and load it anew.
 
     Parameters
     ----------
@@ -61,8 +62,8 @@ def finish(
         Groups that were left out of training.
     unseen
         Activations of these groups; where there are none, training tokens are measured.
-    overwrite
-        Whether an existing folder is replaced.
+    scratch
+        Folder on the same disk, removed in the end whatever happened before: what a kill leaves is left in there.
     """
     import torch
 
@@ -83,7 +84,8 @@ def finish(
         "threshold": f"set on {len(scaled)} training tokens so that l0 is k" if calibrated else "as trained",
     }
     told = facts(plan, job.sources, held_out, sample=ground.sample, training=training)
-    with new_folder(job.out, overwrite=overwrite) as part:
+    made = scratch / job.name
+    with new_folder(made, overwrite=True) as part:
         sae.save_inference_model(part)
         pd.DataFrame([asdict(point) for point in trained.curve]).to_csv(part / CURVE, index=False)
         write_json(part / FACTS, told)
@@ -97,7 +99,18 @@ def finish(
         )
         write_json(part / FACTS, told)
         _tell_sae_lens(part, told["l0"])
+    _put(made, job.out, scratch / f"{job.name}.replaced")
     return load_sae(job.out, device=str(sae.W_enc.device))
+
+
+def _put(made: Path, out: Path, aside: Path) -> None:
+    """Move a complete folder to where it belongs, the one that it replaces aside."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if aside.exists():
+        shutil.rmtree(aside)
+    if out.exists():
+        out.rename(aside)
+    made.rename(out)
 
 
 def _tell_sae_lens(folder: Path, found: dict[str, Any]) -> None:

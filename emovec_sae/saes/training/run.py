@@ -146,7 +146,7 @@ def run(
         for job in jobs
     }
     curves: dict[str, list[Point]] = {job.name: [] for job in jobs}
-    first, spent = _resume(checkpoints.load(replace=replace), trainers, streams, curves)
+    first, spent = _resume(checkpoints.load(list(trainers), replace=replace), trainers, streams, curves)
     began = saved = monotonic()
     between = max(1, plan.steps // POINTS)
     for step in range(first, plan.steps):
@@ -160,9 +160,8 @@ def run(
                     watch(job.name, point)
         if progress is not None:
             progress((step + 1) * plan.batch, plan.steps * plan.batch)
-        last = step + 1 == plan.steps
-        # Several folders cannot appear at one moment: a last checkpoint lets the rest be written after a kill.
-        if monotonic() - saved >= every or (last and len(jobs) > 1):
+        # The last one lets the results be written after a kill: several folders cannot appear at one moment.
+        if monotonic() - saved >= every or step + 1 == plan.steps:
             checkpoints.save(step + 1, spent + monotonic() - began, trainers, curves)
             saved = monotonic()
     seconds = spent + monotonic() - began
@@ -215,7 +214,7 @@ def _resume(
         return 0, 0.0
     log.info("going on from step %d of an unfinished run", found.steps)
     for name, trainer in trainers.items():
-        trainer.restore(found.states[name])
+        found.restore(name, trainer)
         curves[name] = list(found.curves[name])
     for stream in streams.values():
         stream.skip(found.steps)

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from emovec_sae.cli.directions import Estimator, Readout
 from emovec_sae.cli.options import Json
-from emovec_sae.cli.output import answer
+from emovec_sae.cli.output import answer, say
 
 if TYPE_CHECKING:
     from emovec_sae.directions.checks import Check
@@ -102,7 +102,7 @@ def labels(
     folder
         Recorded texts (emovec record FILE --layout ... ).
     map_
-        LABEL=EMOTION, repeatable; or auto, which takes the suggested map and says it.
+        LABEL=EMOTION, repeatable; auto takes the suggested emotion of every other label. What was taken is said.
     pool
         How they are pooled.
     readout, reference
@@ -112,10 +112,13 @@ def labels(
     """
     from emovec_sae.directions.checks import check_labelled
     from emovec_sae.directions.files import load_directions
+    from emovec_sae.directions.labels import label_map, told_map
     from emovec_sae.store.reader import open_activations
 
     fitted, acts = load_directions(directions), open_activations(folder)
     chosen = label_map(acts.frame, map_ or [], known=fitted.emotions)
+    if map_:
+        say(told_map(acts.frame, chosen))
     found = check_labelled(fitted, acts, labels=chosen, pool=pool, readout=readout, reference=reference, seed=seed)
     _give("labels", found, out, json_=json_)
 

@@ -1,4 +1,4 @@
-"""emovec corpora: the packaged texts; texts that a model writes itself."""
+"""emovec corpora: the packaged texts, layouts of other people's, texts that a model writes itself."""
 
 from __future__ import annotations
 
@@ -27,9 +27,25 @@ def corpora(*, json_: Json = False) -> None:
         )
     text = (
         table(pd.DataFrame(rows)) + "\nA path to a .jsonl, .csv or .parquet file with a column 'text' serves as well."
+        " So does hf:owner/name, with :config and @split where a data set of the hub has several."
+        "\nemovec corpora layouts lists data sets whose files are read as they are."
         "\nemovec corpora generate lets a model write more."
     )
     answer({"corpora": rows}, json_=json_, text=text)
+
+
+def layouts(*, json_: Json = False) -> None:
+    """List the data sets whose files are read as they are, and the emotions that their labels are nearest to."""
+    from emovec_sae.corpora.layouts import layout_frame
+
+    frame = layout_frame()
+    parts = [
+        f"{row['layout']}: {row['about']}\n  {row['source']}\n  gives {row['gives']}"
+        + (f"\n  --map auto takes {row['map']}" if row["map"] else "")
+        + (f"\n  without an emotion: {row['unmapped']}" if row["unmapped"] else "")
+        for row in frame.to_dict("records")
+    ]
+    answer({"layouts": frame.to_dict("records")}, json_=json_, text="\n".join(parts))
 
 
 @Parameter(name="*")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from emovec_sae.cli.options import Json
-from emovec_sae.cli.output import answer
+from emovec_sae.cli.output import answer, say
 
 Estimator = Literal["diff-mean", "whitened-diff-mean", "pca", "logistic", "lda"]
 Readout = Literal["dot", "cosine", "centred_cosine", "zscore", "batch_centred"]
@@ -84,16 +84,21 @@ def evaluate(
     readout
         dot, cosine, centred_cosine, zscore, or batch_centred (transductive).
     map_
-        LABEL=EMOTION, for texts labelled in other words; repeatable.
+        LABEL=EMOTION, for texts labelled in other words; repeatable. auto takes the suggested emotion of every other
+        label, says it, and leaves out the texts of labels that have none.
     out
         Write everything as JSON.
     """
     from emovec_sae.directions.files import load_directions
-    from emovec_sae.directions.labels import rename_emotions
+    from emovec_sae.directions.labels import label_map, rename_emotions, told_map
     from emovec_sae.store.reader import open_activations
 
     fitted = load_directions(directions)
-    acts = rename_emotions(open_activations(folder), map_ or [], known=fitted.emotions)
+    acts = open_activations(folder)
+    if map_:
+        given = acts.frame[["emotion"]]
+        acts = rename_emotions(acts, map_, known=fitted.emotions)
+        say(told_map(given, label_map(given, map_, known=fitted.emotions)))
     found = fitted.evaluate(acts, **({"readout": readout} if readout else {}))
     if out is not None:
         found.save(out)

@@ -48,6 +48,7 @@ for _verb, (_where, _help) in VERBS.items():
 _corpora = App(name="corpora", help="List the packaged texts; let a model write more.")
 _corpora.default(corpora.corpora)
 _corpora.command(corpora.generate)
+_corpora.command(corpora.layouts)
 app.command(_corpora)
 
 CHECKS = {

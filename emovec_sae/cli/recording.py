@@ -26,6 +26,7 @@ def record(
     long: Literal["error", "truncate", "split"] = "error",
     emotions: str | None = None,
     groups: str | None = None,
+    layout: str | None = None,
     limit: int | None = None,
     budget: int | None = None,
     engine: Literal["local", "ray", "ndif"] = "local",
@@ -38,7 +39,8 @@ def record(
     Parameters
     ----------
     corpus
-        Packaged name, or a .jsonl, .csv or .parquet file with a column 'text'.
+        Packaged name; a .jsonl, .csv or .parquet file with a column 'text'; or hf:owner/name, with :config and @split
+        where a data set of the hub has several.
     sites
         Such as resid_post.12-24 or resid_post.12,mlp_out.3.
     out
@@ -61,6 +63,9 @@ def record(
         Keep these emotions: names with commas between, or core.
     groups
         Keep these groups (topics): names with commas between, or demo.
+    layout
+        The file is one of a known data set: goemotions, isear, crowd-envent, emobank or brighter (emovec corpora
+        layouts).
     limit
         Keep the first so many texts.
     budget
@@ -73,7 +78,7 @@ def record(
     from emovec_sae.corpora.packaged import load_corpus
     from emovec_sae.recording.record import record as record_
 
-    texts = load_corpus(corpus, emotions=emotions, groups=groups)
+    texts = load_corpus(corpus, emotions=emotions, groups=groups, layout=layout)
     if limit is not None:
         texts = texts.head(limit)
     loaded = open_model(model, loading, remote=engine == "ndif")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def _values(table: Table, row: int) -> list[int | float]:
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise CorpusError(f"{table.at(row, 'values')} holds {value!r}; numbers are wanted")
-    steps = [later - value for value, later in zip(values, values[1:], strict=False)]
+    steps = [later - value for value, later in pairwise(values)]
     if not (all(step > 0 for step in steps) or all(step < 0 for step in steps)):
         raise CorpusError(f"{table.at(row, 'values')} neither rise nor fall throughout: {values}")
     return sorted(values)

@@ -1,4 +1,4 @@
-"""load_corpus: the packaged texts by name, or a file of one's own."""
+"""load_corpus: the packaged texts by name, a file of one's own, or a data set of the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 
 from emovec_sae.corpora.emotions import DATA
 from emovec_sae.corpora.frame import Corpus, from_table
+from emovec_sae.corpora.hub import PREFIX, read_hub
 from emovec_sae.corpora.intensity import load_intensity
+from emovec_sae.corpora.layouts import read_layout
 from emovec_sae.corpora.readers import READERS, read_table
 from emovec_sae.errors import CorpusError, suggest
 
@@ -30,6 +32,7 @@ def load_corpus(
     *,
     emotions: str | Iterable[str] | None = None,
     groups: str | Iterable[str] | None = None,
+    layout: str | None = None,
 ) -> Corpus:
     """Load texts as one tidy, validated frame.
 
@@ -37,11 +40,15 @@ def load_corpus(
     ----------
     name_or_path
         The name of a packaged corpus (see `CORPORA`), or the path of a ``.jsonl``, ``.csv`` or ``.parquet`` file with
-        a column `text` and optionally `id`, `emotion`, `group` (or `topic`), `split`, `lang` and others.
+        a column `text` and optionally `id`, `emotion`, `group` (or `topic`), `split`, `lang` and others; or
+        ``hf:owner/name``, with ``:config`` and ``@split`` where a data set of the hub has several.
     emotions
         Keep these only: ``"core"``, or names as a list or with commas between; all by default.
     groups
         Keep these only: ``"demo"`` (the eight demo topics of the stories), or names; all by default.
+    layout
+        The file is one of a known data set, see `emovec_sae.corpora.layouts.LAYOUTS`: ``goemotions``, ``isear``,
+        ``crowd-envent``, ``emobank``, ``brighter``.
 
     Returns
     -------
@@ -59,7 +66,17 @@ def load_corpus(
     >>> load_corpus("stories", emotions="core", groups="demo")
     Corpus 'stories': 192 texts, 24 emotions, 8 groups, en; ...
     """
-    if str(name_or_path) == "intensity":
+    text = str(name_or_path)
+    if text.startswith(PREFIX):
+        table, name = read_hub(text, layout=layout)
+        return _kept(from_table(table, name=name), emotions, groups)
+    if layout is not None:
+        if text in CORPORA:
+            raise CorpusError(
+                f"'{text}' is a packaged corpus and has no layout; a layout is for the file of a data set"
+            )
+        return _kept(read_layout(text, layout), emotions, groups)
+    if text == "intensity":
         return _kept(load_intensity(), emotions, groups)
     path = _locate(name_or_path)
     return _kept(from_table(read_table(path), name=path.stem, path=path), emotions, groups)
@@ -73,11 +90,6 @@ def _kept(corpus: Corpus, emotions: str | Iterable[str] | None, groups: str | It
 
 def _locate(name_or_path: str | Path) -> Path:
     text = str(name_or_path)
-    if text.startswith("hf:"):
-        raise CorpusError(
-            f"'{text}': data sets of the Hugging Face hub are not read directly; "
-            f"save it as {', '.join(READERS)} and give that path"
-        )
     if text in CORPORA:
         return DATA / f"{text}.jsonl"
     if text in OTHER_READERS:

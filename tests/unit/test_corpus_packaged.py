@@ -89,7 +89,7 @@ def test_named_sets_take_what_occurs() -> None:
         (lambda: load_corpus("stories", groups="atic"), r"unknown group 'atic' \(did you mean 'attic'\?\)"),
         (lambda: load_corpus("scenarios", groups="demo"), r"'scenarios' has no text of the 'demo' groups"),
         (lambda: load_corpus("pairs"), r"read it with load_pairs\(\)"),
-        (lambda: load_corpus("hf:owner/name"), r"'hf:owner/name'.*not read directly"),
+        (lambda: load_corpus("hf:owner"), r"cannot read 'hf:owner'; write hf:owner/name"),
         (lambda: load_prompts(use="test"), r"unknown use of prompt 'test'"),
         (lambda: load_prompts(kind=["word_thrid"]), r"unknown kind.*did you mean 'word_third'"),
     ],

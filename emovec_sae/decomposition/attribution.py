@@ -17,8 +17,8 @@ say how much of the emotion vector the latents that drive the score rebuild.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -120,22 +120,27 @@ def attribution_parts(
             one = One(emotions[e], vectors[e], int(n_texts[e]), coder, removed, k, at, nulls, seed + e, firing_rate)
             done[e] = rank_one(one, found, exact=steps > 0)
     some = [done[e] for e in range(len(emotions))]
+    n_prompts = min(map(len, own))
+    settings = {**chosen.describe(), "steps": steps, "baseline": baseline, "prompts": n_prompts}
+    targets = in_space(vectors, coder, removed).cpu().numpy()
+    return replace(_together(some, targets, settings), interval=prompt_interval(n_prompts), firing_rate=firing_rate)
+
+
+def _together(some: list[Ranked], targets: np.ndarray, settings: Mapping[str, Any]) -> Parts:
+    """The tables of all emotions."""
     frame = pd.concat([one.ranks for one in some], ignore_index=True)
     index = np.unique(frame["latent"].to_numpy())
-    coefficients = np.zeros((len(emotions), len(index)), dtype=np.float32)
+    coefficients = np.zeros((len(some), len(index)), dtype=np.float32)
     for e, one in enumerate(some):
         coefficients[e, np.searchsorted(index, one.ranks["latent"])] = one.ranks["coefficient"]
-    n_prompts = min(map(len, own))
     return Parts(
         frame=frame,
         summary=pd.DataFrame([one.summary for one in some]),
         curve=pd.concat([one.curve for one in some], ignore_index=True),
         index=index,
         coefficients=coefficients,
-        vectors=in_space(vectors, coder, removed).cpu().numpy(),
-        interval=prompt_interval(n_prompts),
-        settings={**chosen.describe(), "steps": steps, "baseline": baseline, "prompts": n_prompts},
-        firing_rate=firing_rate,
+        vectors=targets,
+        settings=settings,
     )
 
 

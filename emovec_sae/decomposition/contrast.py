@@ -142,6 +142,7 @@ class _Rows:
 
     @property
     def d_sae(self) -> int:
+        """How many."""
         return len(self.directions)
 
 

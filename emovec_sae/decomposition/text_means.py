@@ -106,6 +106,7 @@ class _Column:
         self._count = 0
 
     def add(self, values: np.ndarray) -> None:
+        """Append values."""
         part = values.astype(self._dtype)
         self._held.append(part)
         self._bytes += part.nbytes
@@ -121,6 +122,7 @@ class _Column:
         self._held, self._bytes = [], 0
 
     def whole(self) -> np.ndarray:
+        """All values; a map of the file goes with its last user."""
         if self._file is None:
             return np.concatenate([np.zeros(0, dtype=self._dtype), *self._held])
         self._spill()

@@ -60,15 +60,22 @@ def latents_frame(found: Decomposition, *, n: int, labels: Mapping[int, str] | N
     best = found.ranks.groupby("latent")["share"].max().nlargest(n).index.to_numpy()
     best = np.sort(best)
     table = found.coefficients[:, np.searchsorted(found.index, best)] / np.linalg.norm(found.vectors, axis=1)[:, None]
+    return heat_rows(table, found.emotions, best, labels)
+
+
+def heat_rows(
+    table: np.ndarray, emotions: Sequence[str], latents: np.ndarray, labels: Mapping[int, str] | None
+) -> pd.DataFrame:
+    """Rows of `emovec_sae.charts.latents_by_emotion` from a matrix of emotions (rows) and latents, both clustered."""
     by_emotion, by_latent = _order(table), _order(table.T)
     return pd.DataFrame(
         {
-            "emotion": np.repeat(np.array(found.emotions, dtype=object), len(best)),
-            "latent": np.tile(best, len(found)),
-            "label": np.tile([name_latent(int(latent), labels) for latent in best], len(found)),
+            "emotion": np.repeat(np.array(emotions, dtype=object), len(latents)),
+            "latent": np.tile(latents, len(emotions)),
+            "label": np.tile([name_latent(int(latent), labels) for latent in latents], len(emotions)),
             "delta": table.reshape(-1).astype(float),
-            "emotion_order": np.repeat(by_emotion, len(best)),
-            "latent_order": np.tile(by_latent, len(found)),
+            "emotion_order": np.repeat(by_emotion, len(latents)),
+            "latent_order": np.tile(by_latent, len(emotions)),
         }
     )
 

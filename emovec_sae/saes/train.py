@@ -201,8 +201,10 @@ def _train(
         if job not in wanted:
             log.info("'%s' is finished, with these settings; nothing to do", job.out)
             found[job.name] = load_sae(job.out, device=device)
-    if wanted:
-        checkpoints = Checkpoints(out, identities)
+    checkpoints = Checkpoints(out, identities)
+    if not wanted:
+        checkpoints.remove_own()
+    else:
         grounds = {
             site: survey(sources, wanted[0].plan.order_seed)
             for site, sources in {job.site: job.sources for job in wanted}.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 
 import pytest
 import torch
@@ -104,6 +105,18 @@ def test_a_finished_folder_with_the_same_settings_is_left_alone(acts, tmp_path, 
     assert "is finished, with these settings; nothing to do" in caplog.text
     assert again.fingerprint == first.fingerprint
     assert {one: one.stat().st_mtime_ns for one in (tmp_path / "sae").iterdir()} == before
+
+
+def test_what_a_kill_at_the_very_end_leaves_is_cleared_by_the_next_call(acts, tmp_path):
+    stop(acts, tmp_path / "sae", 5)
+    shutil.copytree(tmp_path / "sae.unfinished", tmp_path / "kept")
+    train(acts, tmp_path / "sae")
+    shutil.copytree(tmp_path / "kept", tmp_path / "sae.unfinished")
+    train(acts, tmp_path / "sae")
+    assert not (tmp_path / "sae.unfinished").exists()
+    stop(acts, tmp_path / "sae", 5, overwrite=True, k=2)
+    train(acts, tmp_path / "sae")
+    assert (tmp_path / "sae.unfinished" / "step-00000004").is_dir(), "another run's checkpoint is not ours to remove"
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,16 @@ class Checkpoints:
             if old.name != f"step-{steps:08d}":
                 shutil.rmtree(old)
 
+    def remove_own(self) -> None:
+        """Remove what a kill between the last folder and the end left; another run's checkpoint stays."""
+        newest = max(self.folder.glob("step-*"), default=None)
+        try:
+            there = {} if newest is None else read_json(newest / STATE)["identities"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+        if not self._differences(there, ()):
+            self.remove()
+
     def remove(self) -> None:
         """Remove all checkpoints of the run."""
         if self.folder.exists():

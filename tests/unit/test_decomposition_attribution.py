@@ -118,11 +118,12 @@ def test_a_score_below_the_site_is_refused(tiny):
 
 @pytest.mark.parametrize("baseline", ["zero", "mean"])
 def test_integrated_attributions_add_up_to_the_change_of_the_score(tiny, baseline):
-    found = attribute(tiny("llama"), steps=128, baseline=baseline).summary
-    # midpoint rule over 128 steps on a curved way through two random blocks
-    assert (found["identity_error"] < 0.02).all()
-    np.testing.assert_allclose(found["attributed"], found["effect"], rtol=0.05, atol=0.02)
-    coarse = attribute(tiny("llama"), steps=2, baseline=baseline).summary
+    options = {"baseline": baseline, "prompts": PROMPTS[1:4]}
+    found = attribute(tiny("llama"), steps=16, **options).summary
+    # 0.003 seen: the midpoint rule on a curved way through two random blocks; 0.74 at 2 steps, 0.0008 at 32
+    assert (found["identity_error"] < 0.01).all()
+    np.testing.assert_allclose(found["attributed"], found["effect"], rtol=0.02, atol=0.01)
+    coarse = attribute(tiny("llama"), steps=2, **options).summary
     assert (coarse["identity_error"] > found["identity_error"]).all()
 
 
@@ -190,7 +191,7 @@ def test_planted_latents_of_a_linear_model_get_what_they_add(steps):
 
 
 def test_an_sae_that_gives_nothing_leaves_all_to_the_error(tiny):
-    found = attribute(tiny("llama"), coder(threshold=1e6), steps=64)
+    found = attribute(tiny("llama"), coder(threshold=1e6), steps=12, prompts=PROMPTS[1:4])
     assert (found.frame["share"] == 0).all()
     np.testing.assert_allclose(found.summary["error_share"].abs(), 1, atol=1e-5)
     assert (found.summary["identity_error"] < 0.05).all()

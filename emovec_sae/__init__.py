@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from emovec_sae.corpora.frame import Corpus as Corpus
+    from emovec_sae.corpora.generation import generate_corpus as generate_corpus
     from emovec_sae.corpora.packaged import load_corpus as load_corpus
     from emovec_sae.corpora.pairs import load_pairs as load_pairs
     from emovec_sae.decomposition.api import decompose as decompose
@@ -78,6 +79,7 @@ _PUBLIC = {
     "decompose": "decomposition.api",
     "fit_directions": "directions.fit",
     "generate": "models.generate",
+    "generate_corpus": "corpora.generation",
     "latent_arms": "interventions.arms",
     "load_corpus": "corpora.packaged",
     "load_decomposition": "decomposition.files",

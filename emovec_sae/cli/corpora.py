@@ -117,7 +117,7 @@ def generate(
     batch
         Texts that are sampled at once.
     """
-    from emovec_sae.corpora.generation import dropped_line, generate_corpus, generation_notes, sampling_of
+    from emovec_sae.corpora.generation import generate_corpus, generation_notes, kept_line, sampling_of
 
     sampling = sampling_of(
         kind, seed=seed, length=drawn.length, least=drawn.min_words, most=drawn.max_words,
@@ -133,8 +133,5 @@ def generate(
     speed = told["new_tokens"] / told["seconds"]
     facts = {"out": str(out), "texts": len(found), "tokens": told["kept_tokens"], "asked": told["asked"]}
     facts |= {"dropped": told["dropped"], "sampled_tokens_per_second": speed, "writer": loaded.name}
-    text = (
-        f"{found!r}\n{told['asked']} asked for, {told['kept']} kept with {told['kept_tokens']} tokens; dropped: "
-        f"{dropped_line(told['dropped'])}\n{speed:.0f} tokens a second were sampled"
-    )
+    text = f"{found!r}\n{kept_line(told)}\n{speed:.0f} tokens a second were sampled"
     answer(facts, json_=json_, text=text)

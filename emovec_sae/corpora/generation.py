@@ -90,28 +90,43 @@ def generate_corpus(
     ModelError
         If requests are longer than the model's context.
     """
-    path = Path(out)
-    for name, value in (("per", per), ("tokens", tokens), ("limit", limit), ("tries", tries), ("batch", batch)):
-        if value is not None and value < 1:
-            raise ConfigError(f"{name} is {value}; it must be at least 1")
-    if kind == "text":
-        if (emotions, topics, per) != (None, None, None):
-            raise ConfigError("free text has no emotions, topics and per; it is counted in tokens")
-        drawn = sampling or TEXT
-        plan: Plan = TextPlan(FreeText(model.tokens.chat), tokens or 20_000, limit, drawn.length)
-    elif kind == "stories":
-        if tokens is not None:
-            raise ConfigError("stories are counted by per (for each emotion and topic) and limit; tokens is for text")
-        drawn = sampling or Sampling()
-        names, places = choose_emotions(emotions or "core"), choose_topics(topics or "new")
-        plan = StoryPlan(Stories(names, places, per or 1, model.tokens.chat), limit, tries)
-    else:
-        raise ConfigError(f"unknown kind '{kind}'{suggest(kind, KINDS)}; there are {', '.join(KINDS)}")
+    drawn = sampling or sampling_of(kind)
+    plan = _planned(
+        model, kind, drawn, emotions=emotions, topics=topics,
+        numbers={"per": per, "tokens": tokens, "limit": limit, "tries": tries, "batch": batch},
+    )  # fmt: skip
     settings = {"kind": kind, **plan.settings(), **asdict(drawn), "model": model.describe()}
+    path = Path(out)
     with opened(path, settings) as ledger:
         if not ledger.finished:
             _Run(model, plan, drawn, ledger, batch, progress).go()
     return from_table(read_table(path), name=path.stem, path=path)
+
+
+def _planned(
+    model: Model,
+    kind: str,
+    sampling: Sampling,
+    *,
+    emotions: str | Iterable[str] | None,
+    topics: str | Iterable[str] | None,
+    numbers: Mapping[str, int | None],
+) -> Plan:
+    """Check that the options go together, and make the plan of their kind."""
+    for name, value in numbers.items():
+        if value is not None and value < 1:
+            raise ConfigError(f"{name} is {value}; it must be at least 1")
+    per, tokens, limit, tries = (numbers[name] for name in ("per", "tokens", "limit", "tries"))
+    if kind == "text":
+        if (emotions, topics, per) != (None, None, None):
+            raise ConfigError("free text has no emotions, topics and per; it is counted in tokens")
+        return TextPlan(FreeText(model.tokens.chat), tokens or 20_000, limit, sampling.length)
+    if kind == "stories":
+        if tokens is not None:
+            raise ConfigError("stories are counted by per (for each emotion and topic) and limit; tokens is for text")
+        names, places = choose_emotions(emotions or "core"), choose_topics(topics or "new")
+        return StoryPlan(Stories(names, places, per or 1, model.tokens.chat), limit, tries or 1)
+    raise ConfigError(f"unknown kind '{kind}'{suggest(kind, KINDS)}; there are {', '.join(KINDS)}")
 
 
 def sampling_of(kind: str, *, seed: int = 0, **given: float | None) -> Sampling:
@@ -139,6 +154,7 @@ class _Run:
     banned: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
 
     def go(self) -> None:
+        """Ask until the plan is content; what each batch gave is safe before the next begins."""
         state = State(**(self.ledger.progress or {}))
         seen = Seen()
         for row in self.ledger.rows:
@@ -234,6 +250,12 @@ class _Run:
         if self.plan.reached(state) < self.plan.wanted():
             log.warning("%d of %d were kept; dropped: %s", self.plan.reached(state), self.plan.wanted(), told)
         self.ledger.finish(model=self.model.describe())
+
+
+def kept_line(progress: Mapping[str, Any]) -> str:
+    """What a run asked for, kept and dropped, from the `progress` of its notes."""
+    asked, kept, tokens = (progress[name] for name in ("asked", "kept", "kept_tokens"))
+    return f"{asked} asked for, {kept} kept with {tokens} tokens; dropped: {dropped_line(progress['dropped'])}"
 
 
 def dropped_line(dropped: Mapping[str, int]) -> str:

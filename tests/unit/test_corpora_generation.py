@@ -34,7 +34,7 @@ SHORT = Sampling(length=12, least=1, most=50, temperature=3.0)
         ("happy", ["Happiness.", "happily", "so happy!"], ["it happened", "mishap"]),
         ("sad", ["sadly", "saddest", "SAD"], ["saddle", "sadist"]),
         ("mad", ["mad", "madness"], ["made", "madam"]),
-        ("worried", ["worry", "worries", "worrying"], ["worrier-free? no: worth", "word"]),
+        ("worried", ["worry", "worries", "worrying"], ["worth", "word"]),
         ("proud", ["pride", "proudly"], ["prone"]),
         ("worn out", ["worn out", "worn-out"], ["worn", "out worn"]),
         ("bored", ["boredom", "boring", "bore"], ["born", "bor", "border"]),
@@ -44,7 +44,7 @@ SHORT = Sampling(length=12, least=1, most=50, temperature=3.0)
 )
 def test_an_emotion_is_named_by_its_own_stem_only(emotion: str, named: list[str], free: list[str]) -> None:
     assert [text for text in named if not naming(emotion).search(text)] == []
-    assert [text for text in free if naming(emotion).search(text) and "worrier" not in text] == []
+    assert [text for text in free if naming(emotion).search(text)] == []
 
 
 def test_the_packaged_stories_name_nothing_and_pass_every_filter() -> None:
@@ -59,9 +59,9 @@ def test_the_packaged_stories_name_nothing_and_pass_every_filter() -> None:
     assert seen.duplicate(frame["text"][0].upper() + "!") == "duplicate"
 
 
-@pytest.mark.parametrize("emotion", load_emotions().emotions)
-def test_every_emotion_names_itself(emotion: str) -> None:
-    assert naming(emotion).search(f"He felt {emotion}, and said so.")
+def test_every_emotion_names_itself() -> None:
+    unnamed = [name for name in load_emotions().emotions if not naming(name).search(f"He felt {name}, and said so.")]
+    assert unnamed == []
 
 
 def test_tokens_that_are_the_word_are_found_and_parts_of_words_are_not() -> None:

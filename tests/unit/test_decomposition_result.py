@@ -26,6 +26,12 @@ def found(request):
     return run(request.param)
 
 
+@pytest.fixture(scope="module", params=["contrast", "omp"])
+def either(request):
+    """Where the method does not matter."""
+    return run(request.param)
+
+
 @cache
 def run(method, nulls=12):
     planted = plant(noise=0.3, emotions=4, groups=5)
@@ -105,49 +111,54 @@ def test_frames_have_the_promised_columns(found):
     assert found.ranks["share"].abs().sum() > 0
 
 
-def test_charts_are_drawn_from_tables_that_add_up(found):
-    table = found.composition("e2", labels={int(found.latents("e2")[0][0]): "two words"})
+def test_charts_are_drawn_from_tables_that_add_up(either):
+    table = either.composition("e2", labels={int(either.latents("e2")[0][0]): "two words"})
     assert table["share"].sum() == pytest.approx(1, abs=1e-4)
     assert table["label"].str.endswith("two words").sum() == 1
     assert list(table["kind"].tail(2)) == ["other latents", "error"]
-    assert found.plot_curves().to_dict()
-    assert found.plot_curves("r2", emotion="e1").to_dict()
+    assert either.plot_curves().to_dict()
+    assert either.plot_curves("r2", emotion="e1").to_dict()
     with pytest.raises(ConfigError, match="no curve of 'cosin' \\(did you mean 'cosine'"):
-        found.plot_curves("cosin")
-    fewer = found.composition("e2", k=2)
+        either.plot_curves("cosin")
+    fewer = either.composition("e2", k=2)
     assert fewer["share"].sum() == pytest.approx(1, abs=1e-4)
     assert (fewer["kind"] == "latent").sum() == 2
-    assert "vconcat" in found.plot("e2").to_dict()
-    heat = found.by_latent(n=5)
+    assert "vconcat" in either.plot("e2").to_dict()
+    heat = either.by_latent(n=5)
     assert len(heat) == 20
     assert sorted(heat["emotion_order"].unique()) == [0, 1, 2, 3]
     assert latents_by_emotion(heat).to_dict()
-    assert "4 emotions" in repr(found)
-    facts = json.loads(json.dumps(found.facts()))
-    assert facts["error_share"] == pytest.approx(found.summary["error_share"].mean())
+    assert "4 emotions" in repr(either)
+    facts = json.loads(json.dumps(either.facts()))
+    assert facts["error_share"] == pytest.approx(either.summary["error_share"].mean())
 
 
-def test_it_comes_back_from_its_files(found, tmp_path):
-    path = found.save(tmp_path / "parts.parquet")
+def test_it_comes_back_from_its_files(either, tmp_path):
+    path = either.save(tmp_path / "parts.parquet")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["parts.json", "parts.parquet", "parts.safetensors"]
     again = load_decomposition(path)
-    pd.testing.assert_frame_equal(again.ranks, found.ranks)
-    pd.testing.assert_frame_equal(again.summary, found.summary)
-    pd.testing.assert_frame_equal(again.curves, found.curves)
+    pd.testing.assert_frame_equal(again.ranks, either.ranks)
+    pd.testing.assert_frame_equal(again.summary, either.summary)
+    pd.testing.assert_frame_equal(again.curves, either.curves)
     for name in ("index", "rows", "coefficients", "vectors", "removed"):
-        np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
-    assert (again.method, again.k, again.emotions, again.site) == (found.method, found.k, found.emotions, found.site)
-    assert again.provenance == json.loads(json.dumps(found.provenance))
-    np.testing.assert_array_equal(again.vector("e1", 4), found.vector("e1", 4))
+        np.testing.assert_array_equal(getattr(again, name), getattr(either, name))
+    assert (again.method, again.k, again.emotions, again.site) == (
+        either.method,
+        either.k,
+        either.emotions,
+        either.site,
+    )
+    assert again.provenance == json.loads(json.dumps(either.provenance))
+    np.testing.assert_array_equal(again.vector("e1", 4), either.vector("e1", 4))
     with pytest.raises(ConfigError, match="not overwritten"):
-        found.save(path)
-    found.save(path, overwrite=True)
+        either.save(path)
+    either.save(path, overwrite=True)
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".safetensors", ".json"])
 @pytest.mark.parametrize("damage", ["truncated", "missing"])
-def test_damaged_files_are_noticed(found, tmp_path, suffix, damage):
-    path = found.save(tmp_path / "parts.parquet")
+def test_damaged_files_are_noticed(either, tmp_path, suffix, damage):
+    path = either.save(tmp_path / "parts.parquet")
     file = path.with_suffix(suffix)
     if damage == "missing":
         file.unlink()
@@ -157,9 +168,9 @@ def test_damaged_files_are_noticed(found, tmp_path, suffix, damage):
         load_decomposition(path)
 
 
-def test_files_of_another_run_or_version_are_noticed(found, tmp_path):
-    path = found.save(tmp_path / "parts.parquet")
-    found.ranks.assign(share=0.0).to_parquet(path)
+def test_files_of_another_run_or_version_are_noticed(either, tmp_path):
+    path = either.save(tmp_path / "parts.parquet")
+    either.ranks.assign(share=0.0).to_parquet(path)
     with pytest.raises(StoreError, match="does not fit its sidecar"):
         load_decomposition(path)
     sidecar = path.with_suffix(".json")
@@ -167,7 +178,7 @@ def test_files_of_another_run_or_version_are_noticed(found, tmp_path):
     with pytest.raises(StoreError, match="version 9"):
         load_decomposition(path)
     with pytest.raises(ConfigError, match=r"ends in \.parquet"):
-        found.save(tmp_path / "parts.csv")
+        either.save(tmp_path / "parts.csv")
 
 
 def test_pursuit_without_activations_knows_no_firing_rates():

@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     from emovec_sae.corpora.generation import generate_corpus as generate_corpus
     from emovec_sae.corpora.packaged import load_corpus as load_corpus
     from emovec_sae.corpora.pairs import load_pairs as load_pairs
+    from emovec_sae.decomposition.across_saes import selected_matches as selected_matches
+    from emovec_sae.decomposition.agreement import agreement as agreement
     from emovec_sae.decomposition.api import decompose as decompose
     from emovec_sae.decomposition.files import load_decomposition as load_decomposition
+    from emovec_sae.decomposition.reading import read_latents as read_latents
+    from emovec_sae.decomposition.sharing import sharing as sharing
+    from emovec_sae.decomposition.stability import stability as stability
     from emovec_sae.directions.denoise import NeutralComponents as NeutralComponents
     from emovec_sae.directions.direction_set import DirectionSet as DirectionSet
     from emovec_sae.directions.estimators import DiffMean as DiffMean
@@ -43,7 +48,9 @@ if TYPE_CHECKING:
     from emovec_sae.recording.record import record as record
     from emovec_sae.report.page import write_report as write_report
     from emovec_sae.saes.load import load_sae as load_sae
+    from emovec_sae.saes.matching import match_latents as match_latents
     from emovec_sae.saes.passport import passport as passport
+    from emovec_sae.saes.probing import probe_latents as probe_latents
     from emovec_sae.saes.train import train_sae as train_sae
     from emovec_sae.saes.train import train_saes as train_saes
     from emovec_sae.scoring.damage import KLProbe as KLProbe
@@ -73,6 +80,7 @@ _PUBLIC = {
     "Steer": "interventions.edits",
     "WhitenedDiffMean": "directions.estimators",
     "WordScorer": "scoring.words",
+    "agreement": "decomposition.agreement",
     "calibrate": "interventions.dose",
     "compare": "interventions.compare",
     "cross_validate": "directions.evaluate",
@@ -88,13 +96,19 @@ _PUBLIC = {
     "load_pairs": "corpora.pairs",
     "load_sae": "saes.load",
     "logit_lens": "directions.logit_lens",
+    "match_latents": "saes.matching",
     "open_activations": "store.reader",
     "passport": "saes.passport",
     "patch": "interventions.patching",
+    "probe_latents": "saes.probing",
     "random_arms": "interventions.arms",
     "raw_arms": "interventions.arms",
+    "read_latents": "decomposition.reading",
     "record": "recording.record",
     "run_study": "studies.run",
+    "selected_matches": "decomposition.across_saes",
+    "sharing": "decomposition.sharing",
+    "stability": "decomposition.stability",
     "train_sae": "saes.train",
     "train_saes": "saes.train",
     "verify": "store.verify",

@@ -12,6 +12,8 @@ from emovec_sae.cli.options import USUAL, Json, Loading
 from emovec_sae.cli.output import answer, say, table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from emovec_sae.decomposition.result import Decomposition
 
 Flag = Annotated[bool, Parameter(negative="")]
@@ -111,7 +113,11 @@ def decompose(
     )  # fmt: skip
     _remark(found)
     found.save(out)
-    answer({**found.facts(), "out": str(out)}, json_=json_, text=f"{table(found.frame())}\n\n{table(_chance(found))}")
+    answer(
+        {**found.facts(), "out": str(out)},
+        json_=json_,
+        text=f"{table(_known(found.frame()))}\n\n{table(_chance(found))}",
+    )
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -119,7 +125,12 @@ def _given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _chance(found: Decomposition) -> Any:
+def _known(frame: pd.DataFrame) -> pd.DataFrame:
+    """Without the columns that the method has no values for."""
+    return frame.dropna(axis="columns", how="all")
+
+
+def _chance(found: Decomposition) -> pd.DataFrame:
     """R^2, cosine and effective number of latents at k, each beside every null, over emotions."""
     frame = found.excess()
     return frame[(frame["k"] == found.k) & frame["quantity"].isin(["r2", "cosine", "count"])]

@@ -56,32 +56,48 @@ def test_passport(chain: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert told(capsys, "passport", str(chain / "sae"), str(chain / "acts"))["texts_trained_on"] == 8
 
 
-def test_decompose_by_both_methods(chain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    directions, sae = str(chain / "d.safetensors"), str(chain / "sae")
-    for method in ("contrast", "omp"):
-        options = [
-            "--sae",
-            sae,
-            "--activations",
-            str(chain / "acts"),
-            "--method",
-            method,
-            "--emotions",
-            "happy",
-            "--k",
-            "4",
-        ]
-        found = told(capsys, "decompose", directions, *options, "--out", str(tmp_path / f"{method}.parquet"))
-        assert {"method", "k", "error_share", "identity_error", "r2", "null"} <= set(found)
-        assert found["emotions"] == 1
-        if method == "contrast":
-            assert found["identity_error"] < 1e-4
+def parts_of(chain: Path, method: str, out: Path, *more: str) -> list[str]:
+    """The arguments of decompose."""
+    common = ["--sae", str(chain / "sae"), "--activations", str(chain / "acts"), "--k", "4", "--nulls", "8"]
+    return ["decompose", str(chain / "d.safetensors"), *common, "--method", method, "--out", str(out), *more]
 
 
-def test_encoding_a_direction_is_refused(chain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--sae", str(chain / "sae"), "--method", "encode", "--out", str(tmp_path / "x.parquet")]
-    assert main(["decompose", str(chain / "d.safetensors"), *options]) == 2
-    assert "refused" in capsys.readouterr().err
+@pytest.mark.parametrize("method", ["contrast", "omp", "gp", "nnls", "lasso", "cosine", "encode"])
+def test_decompose(method: str, chain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more = ["--yes-encode"] if method == "encode" else ["--emotions", "happy"]
+    found = told(capsys, *parts_of(chain, method, tmp_path / "x.parquet", *more))
+    assert {"method", "k", "error_share", "identity_error", "r2", "cosine", "count", "null"} <= set(found)
+    assert found["emotions"] == (4 if method == "encode" else 1)
+    assert {"value", "low", "high", "n"} <= set(found["r2"])
+    nulls = {"random target", "covariance target", "permuted labels", "rotated dictionary"}
+    assert set(found["null"]) == nulls | ({"shuffled rows"} if method == "contrast" else set())
+    assert {"mean", "excess", "beyond"} <= set(found["null"]["permuted labels"]["r2"])
+    assert (found["identity_error"] is not None) == (method == "contrast")
+    assert method != "contrast" or found["identity_error"] < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("method", "more", "line"),
+    [
+        ("encode", [], "refused"),
+        ("omq", [], "did you mean 'omp'"),
+        ("omp", ["--weights", "groups"], "option of the method 'contrast'"),
+        ("contrast", ["--steps", "4"], "option of the method 'attribution'"),
+        ("attribution", [], "--model"),
+        ("gp", ["--k", "0"], "k must lie between"),
+        ("omp", ["--nulls", "-1"], "nulls must be 0 or more"),
+    ],
+)
+def test_decompose_refuses(
+    method: str, more: list[str], line: str, chain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    options = ["--sae", str(chain / "sae"), "--activations", str(chain / "acts"), "--method", method, *more]
+    assert main(["decompose", str(chain / "d.safetensors"), *options, "--out", str(tmp_path / "x.parquet")]) == 2
+    told_ = capsys.readouterr().err.strip().splitlines()
+    assert line in told_[-1]
+    assert "Traceback" not in "".join(told_)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_id_without_its_release_is_refused(chain: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,8 +7,9 @@ each target is a signed sum of 24 rows and noise. Both sides get the same float3
 ours twice (the better counts). scikit-learn goes through the targets one by one, so it is run on the first `--sample`
 targets only and its time multiplied up (the table says `sample`; `--sample 0` runs all of them). The other pursuits are
 timed beside ours for orientation. `supports equal` is the share of the sampled targets with the same set of rows, those
-left out that scikit-learn gave up early (`given up`); `memory` is what our run adds to the resident memory of a fresh
-process at its peak, beside the size of the dictionary. Prints one JSON object a dictionary.
+left out that scikit-learn gave up early (`given up`); `random target cosine` is what chance reaches; `memory` is what
+our run adds to the resident memory of a fresh process at its peak, beside the size of the dictionary. Prints one JSON
+object a dictionary.
 """
 
 from __future__ import annotations
@@ -65,6 +66,19 @@ def pursue(name: str, rows: np.ndarray, targets: np.ndarray, k: int) -> Any:
         return PURSUITS[name].run(torch.from_numpy(targets), Dictionary(torch.from_numpy(rows)), k=k)
 
 
+def by_chance(rows: np.ndarray, k: int) -> float:
+    """The mean cosine that `omp` reaches on isotropic random targets."""
+    drawn = np.random.default_rng(1).standard_normal((40, rows.shape[1]), dtype=np.float32)
+    left = np.linalg.norm(residual(rows, drawn, k), axis=1) / np.linalg.norm(drawn, axis=1)
+    return float(np.sqrt(1 - left**2).mean())
+
+
+def residual(rows: np.ndarray, targets: np.ndarray, k: int) -> np.ndarray:
+    """What `omp` leaves of targets."""
+    found = pursue("omp", rows, targets, k)
+    return targets - np.einsum("bk,bkd->bd", found.coefficients(k).numpy(), rows[found.support.numpy()])
+
+
 def resident(what: str) -> int:
     """``VmRSS`` or its peak ``VmHWM`` of this process in MiB (Linux)."""
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -107,6 +121,7 @@ def measure(n: int, d: int, *, targets: int, k: int, sample: int, others: bool) 
         "dictionary": [n, d], "targets": targets, "k": k, "threads": torch.get_num_threads(), "omp s": round(ours, 2),
         "orthogonal_mp s": round(theirs, 1), "sample": len(some), "given up": int((~whole).sum()),
         "ratio": round(theirs / ours, 1), "supports equal": round(float(np.mean(same)), 4),
+        "random target cosine": round(by_chance(rows, k), 2),
         "memory MiB": added_memory(n, d, targets, k), "dictionary MiB": rows.nbytes // 2**20,
     }  # fmt: skip
     if others:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from emovec_sae.charts import theme
 from emovec_sae.charts.frames import heading, require, rows, signed, span
+from emovec_sae.charts.labels import spread
 
 COLUMNS = ("kind", "threshold", "value", "low", "high", "n", "null")
 """One row a (kind, threshold); `kind` is cosine or correlation, `null` the share that chance gives."""
@@ -47,14 +48,24 @@ def matched(frame: pd.DataFrame, *, title: str) -> alt.LayerChart:
                 y=y, tooltip=["kind:N", "threshold:Q", "value:Q", "low:Q", "high:Q", "null:Q", "n:Q"]
             )
         )
-        last = own.sort_values("threshold").tail(1).assign(text=_NAMES[kind])
-        layers.append(
-            alt.Chart(rows(last))
-            .mark_text(align="left", dx=6, color=colour, clip=False)
-            .encode(x=x, y=alt.Y("value:Q"), text="text:N")
-        )
+    layers += _names(table)
     told = heading(title, f"one to one; bands: 95 % Wilson; dotted: chance; n = {span(table['n'])} live latents")
     return theme.dress(alt.LayerChart(layer=[*layers]).properties(width=_WIDTH, height=_HEIGHT, title=told))
+
+
+def _names(table: pd.DataFrame) -> list[alt.Chart]:
+    """Names at the right ends, pushed apart."""
+    ends = table.sort_values("threshold").groupby("kind", sort=False).tail(1).sort_values("value")
+    places = spread(ends["value"].tolist(), gap=14 / _HEIGHT, low=0.0, high=1.0)
+    found = []
+    for kind, place in zip(ends["kind"], places, strict=True):
+        mark = alt.Chart(rows(pd.DataFrame({"text": [_NAMES[str(kind)]], "value": [place]})))
+        found.append(
+            mark.mark_text(align="left", dx=6, color=_STYLES[str(kind)][0], clip=False).encode(
+                x=alt.value(_WIDTH), y=alt.Y("value:Q"), text="text:N"
+            )
+        )
+    return found
 
 
 def caption(frame: pd.DataFrame) -> str:

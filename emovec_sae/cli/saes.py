@@ -133,9 +133,11 @@ class _Shown:
         self.update, self.note = update, ""
 
     def point(self, name: str, point: Point) -> None:
+        """Keep what a curve says now."""
         self.note = f"loss {point.loss:.4g}, EV {point.explained_variance:.3f}, l0 {point.l0:.1f}"
 
     def move(self, done: int, total: int) -> None:
+        """Move the bar."""
         self.update(done, total, self.note)
 
 

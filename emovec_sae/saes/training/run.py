@@ -136,15 +136,7 @@ def run(
     """
     plan = jobs[0].plan
     trainers = {job.name: Trainer(start(job, grounds[job.site], device), job.plan) for job in jobs}
-    streams = {
-        job.site: Scaled(
-            shuffled(job.sources, batch=plan.batch, seed=plan.order_seed),
-            scale=grounds[job.site].scale,
-            limit=grounds[job.site].limit,
-            device=device,
-        )
-        for job in jobs
-    }
+    streams = {job.site: _stream(job, grounds[job.site], device) for job in jobs}
     curves: dict[str, list[Point]] = {job.name: [] for job in jobs}
     first, spent = _resume(checkpoints.load(list(trainers), replace=replace), trainers, streams, curves)
     began = saved = monotonic()
@@ -201,6 +193,12 @@ def start(job: Job, ground: Ground, device: str) -> Any:
         start_threshold(sae, torch.from_numpy(ground.sample).to(device) * ground.scale)
     refuse(sae, job.name)
     return sae
+
+
+def _stream(job: Job, ground: Ground, device: str) -> Scaled:
+    """The batches of a site, from the first."""
+    batches = shuffled(job.sources, batch=job.plan.batch, seed=job.plan.order_seed)
+    return Scaled(batches, scale=ground.scale, limit=ground.limit, device=device)
 
 
 def _resume(

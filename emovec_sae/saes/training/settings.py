@@ -39,7 +39,8 @@ class Settings:
     The defaults of `batch` and `lr` were chosen on 161k story tokens of SmolLM2-135M (block 18, 2,304 latents, k = 32),
     by explained variance on other topics. 120k tokens: 0.53 with batches of 4,096 at lr 1e-3 and sae-lens's decoder
     norm of 0.1, 0.73 with 2,048 at 3e-3 and unit rows, 0.76 with 1,024. 300k tokens: 0.80 (0.81 with 4,608 latents,
-    0.80 at lr 2e-3). Runs of many millions of tokens want a lower lr.
+    0.80 at lr 2e-3). With 4,608 latents and 200k tokens: 0.797; at lr 1e-3 0.768, in batches of 2,048 0.782, of 512 at
+    lr 2e-3 0.801; latents chosen in bfloat16 0.797. Runs of many millions of tokens want a lower lr.
 
     Attributes
     ----------

@@ -117,6 +117,7 @@ class _Cutter:
         self.batches, self.rest = batches, next(batches)
 
     def take(self, count: int) -> np.ndarray:
+        """The next `count` rows."""
         parts: list[np.ndarray] = []
         while count > len(self.rest):
             parts.append(self.rest)

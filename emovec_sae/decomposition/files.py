@@ -19,7 +19,8 @@ from emovec_sae.provenance import atomic, file_digest, read_json, write_json
 from emovec_sae.sites import Site
 
 FORMAT = "emovec-decomposition"
-VERSION = "1"
+VERSION = "2"
+"""2: curves with five nulls, the excess and the count; 1 had two nulls and no p."""
 ARRAYS = ("index", "rows", "coefficients", "vectors", "removed")
 FACTS = ("method", "k", "sae", "sae_fingerprint", "interval")
 
@@ -93,7 +94,9 @@ def load_decomposition(path: str | Path) -> Decomposition:
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{sidecar} is no sidecar of a decomposition: {error}") from error
     if (kind, version) != (FORMAT, VERSION):
-        raise StoreError(f"{sidecar} is '{kind}' version {version}; this package reads '{FORMAT}' version {VERSION}")
+        raise StoreError(
+            f"{sidecar} is '{kind}' version {version}, this package reads '{FORMAT}' version {VERSION}; decompose again"
+        )
     for file, name in ((table, "ranks"), (arrays, "tensors")):
         if file_digest(file) != facts[name]:
             raise StoreError(f"{file} does not fit its sidecar {sidecar.name}: it was cut short, or is of another run")
@@ -121,7 +124,7 @@ def _paths(path: str | Path) -> tuple[Path, Path, Path]:
 
 
 def _arrays(found: Decomposition) -> dict[str, np.ndarray]:
-    """The tensors of a file; firing rates and tests are there where they are known (readers of version 1 pass them)."""
+    """The tensors of a file; firing rates and tests are there where they are known."""
     arrays = {name: np.ascontiguousarray(getattr(found, name)) for name in ARRAYS}
     if found.firing_rate is not None:
         arrays["firing_rate"] = np.ascontiguousarray(found.firing_rate, dtype=np.float64)

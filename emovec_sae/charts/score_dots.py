@@ -37,7 +37,9 @@ def score_dots(frame: pd.DataFrame, *, title: str = "Numbers beside their nulls"
     domain = _domain(table)
     panels = [_panel(part, str(name), domain, last=number == table["check"].nunique() - 1)
               for number, (name, part) in enumerate(table.groupby("check", sort=False))]  # fmt: skip
-    told = heading(title, "dot: value with its 95 % interval; tick: null or chance; at the right: value, interval, n")
+    known = table["low"].notna().any()
+    dots = "dot: value with its 95 % interval" if known else "dot: value"
+    told = heading(title, f"{dots}; tick: null or chance; at the right: value{', interval' if known else ''}, n")
     return theme.dress(alt.vconcat(*panels, spacing=10).properties(title=told))
 
 

@@ -250,7 +250,9 @@ def test_similarity_is_one_with_itself_and_nothing_with_noise() -> None:
     table = compare_similarity({"one": one, "again": one, "noise": noise}).frame()
     cells = {(row["one"], row["other"]): row for row in table.to_dict("records")}
     assert cells["one", "again"]["r"] == pytest.approx(1.0)
-    assert cells["one", "again"]["p"] == pytest.approx(1 / 500)
+    assert cells["one", "again"]["p"] == pytest.approx(1 / 2000)
+    assert cells["one", "again"]["low"] == pytest.approx(1.0)
+    assert cells["one", "noise"]["low"] < 0 < cells["one", "noise"]["high"]
     assert abs(cells["one", "noise"]["r"]) < 0.2
     with pytest.raises(ConfigError, match="two sets"):
         compare_similarity({"one": one})

@@ -36,7 +36,7 @@ class Lens(Check):
 
         named = self.table.dropna(subset=["auroc"])
         if named.empty:  # no emotion has a word of its own: the numbers are all there is
-            return score_dots(self.numbers.assign(check=self.title))
+            return score_dots(self.numbers.assign(check="all emotions"), title=self.title)
         frame = pd.DataFrame(
             {
                 "check": "AUROC of an emotion's own words (tick: unembedding of its name)",
@@ -44,7 +44,7 @@ class Lens(Check):
                 "null": named["auroc_unembedding"], "n": named["n"],
             }
         )  # fmt: skip
-        return score_dots(frame)
+        return score_dots(frame, title=self.title)
 
 
 def check_lens(

@@ -26,7 +26,7 @@ from emovec_sae.stats import permutation_p
 if TYPE_CHECKING:
     import altair as alt
 
-_DRAWS, _PERMUTATIONS, _LOOKED = 199, 1999, 3
+_DRAWS, _PERMUTATIONS, _LOOKED, _MANTEL = 199, 1999, 3, 1999
 
 
 class Shape(Check):
@@ -182,7 +182,7 @@ def _jackknife(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
 
 
 class Similarity(Check):
-    """Representational similarity of direction sets; `table` has one, other (names), r, p, n (emotions)."""
+    """Representational similarity of direction sets; `table` has one, other (names), r, low, high, p, n."""
 
     title: ClassVar[str] = "Is the similarity of emotions the same elsewhere?"
 
@@ -191,9 +191,7 @@ class Similarity(Check):
         from emovec_sae.charts.matrix import matrix
 
         order = {name: place for place, name in enumerate(dict.fromkeys(self.table["one"]))}
-        frame = self.table.rename(columns={"one": "row", "other": "column", "r": "value"}).assign(
-            low=np.nan, high=np.nan
-        )
+        frame = self.table.rename(columns={"one": "row", "other": "column", "r": "value"})
         frame = frame.assign(row_order=frame["row"].map(order), column_order=frame["column"].map(order))
         told = f"n = {self.table['n'].iloc[0]} emotions"
         return matrix(frame, title=self.title, legend="correlation of cosines", subtitle=told)
@@ -224,46 +222,76 @@ def compare_similarity(sets: Mapping[str, DirectionSet], *, seed: int = 0) -> Si
         raise ConfigError(
             f"{len(names)} sets with {len(common)} common emotions; two sets and five emotions are needed"
         )
-    cosines = {}
-    for name, one in sets.items():
-        units = one.units[[one.index(emotion) for emotion in common]].astype(np.float64)
-        cosines[name] = units @ units.T
-    upper = np.triu_indices(len(common), 1)
-    rows = []
-    for left in names:
-        for right in names:
-            r, p = _mantel(cosines[left], cosines[right], upper, seed)
-            rows.append({"one": left, "other": right, "r": r, "p": p, "n": len(common)})
-    table = pd.DataFrame(rows)
+    cosines = np.stack([_cosines(one, common) for one in sets.values()])
+    with one_thread():
+        r, p = _mantel(cosines, seed)
+        low, high = _jackknife_r(cosines, r)
+    pairs = [(left, right) for left in range(len(names)) for right in range(len(names))]
+    table = pd.DataFrame(
+        [
+            {"one": names[left], "other": names[right], "r": r[left, right], "low": low[left, right],
+             "high": high[left, right], "p": p[left, right], "n": len(common)}
+            for left, right in pairs
+        ]
+    )  # fmt: skip
     off = table[table["one"] != table["other"]]
     worst: dict[Any, Any] = off.iloc[int(off["r"].argmin())].to_dict()
-    note = f"{len(names)} sets, {len(common)} emotions"
+    note = f"{len(names)} sets, {len(common)} emotions; jackknife intervals over emotions"
     return Similarity(
         numbers=numbers(
             [
                 number("mean r between sets", float(off["r"].mean()), n=len(off) // 2, null=0.0,
                        p=float(off["p"].max()), note=f"{note}; p is the largest"),
-                number("lowest r between sets", float(worst["r"]), n=len(common), null=0.0, p=float(worst["p"]),
-                       note=f"{worst['one']} and {worst['other']}"),
+                number("lowest r between sets", float(worst["r"]), low=float(worst["low"]), high=float(worst["high"]),
+                       n=len(common), null=0.0, p=float(worst["p"]), note=f"{worst['one']} and {worst['other']}"),
             ]
         ),
         table=table,
-        settings={"sets": {name: f"{one.model.get('name')} {one.site}" for name, one in sets.items()}, "seed": seed},
+        settings={
+            "sets": {name: f"{one.model.get('name')} {one.site}" for name, one in sets.items()},
+            "site": f"{len(names)} sets", **OF_VECTORS, "seed": seed,
+        },
         provenance=collect(directions=[one.fingerprint for one in sets.values()], seed=seed),
     )  # fmt: skip
 
 
-def _mantel(one: np.ndarray, other: np.ndarray, upper: tuple[np.ndarray, ...], seed: int) -> tuple[float, float]:
-    """Pearson's r of the upper triangles, and its one-sided p over emotions permuted in one of them."""
-    left = one[upper] - one[upper].mean()
-    size = np.linalg.norm(left)
+def _cosines(one: DirectionSet, emotions: list[str]) -> np.ndarray:
+    units = one.units[[one.index(emotion) for emotion in emotions]].astype(np.float64)
+    return units @ units.T
 
-    def _r(matrix: np.ndarray) -> float:
-        right = matrix[upper] - matrix[upper].mean()
-        return float(left @ right / (size * np.linalg.norm(right)))
 
+def _standard(cosines: np.ndarray) -> np.ndarray:
+    """Matrices (s, n, n) of which the products of entries sum to Pearson's r of the upper triangles."""
+    n = cosines.shape[1]
+    apart = ~np.eye(n, dtype=bool)
+    found = np.where(apart, cosines - cosines[:, apart].mean(axis=1)[:, None, None], 0.0)
+    return found / np.linalg.norm(found.reshape(len(found), -1), axis=1)[:, None, None]
+
+
+def _mantel(cosines: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pearson's r of all pairs of matrices (s, n, n), and its one-sided p over emotions permuted in one of them."""
+    sets, n = cosines.shape[:2]
+    # A row an ordered pair of emotions, so that a permutation picks whole rows.
+    rows = np.ascontiguousarray(_standard(cosines).reshape(sets, -1).T)
+    one, other = np.triu_indices(n, 1)
+    upper = 2 * rows[one * n + other].T
     rng = np.random.default_rng(seed)
-    orders = (rng.permutation(len(other)) for _ in range(499))
-    null = np.array([_r(other[np.ix_(order, order)]) for order in orders])
-    value = _r(other)
-    return value, float(permutation_p(value, null))
+    null = np.empty((_MANTEL, sets, sets))
+    for draw in range(_MANTEL):
+        order = rng.permutation(n)
+        null[draw] = upper @ rows[order[one] * n + order[other]]
+    value = upper @ rows[one * n + other]
+    found = [[permutation_p(value[a, b], null[:, a, b]) for b in range(sets)] for a in range(sets)]
+    return value, np.array(found, dtype=float)
+
+
+def _jackknife_r(cosines: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Intervals of r, leaving out one emotion at a time, each of shape (s, s)."""
+    n = cosines.shape[1]
+    left = np.empty((n, *value.shape))
+    for row in range(n):
+        keep = np.delete(np.arange(n), row)
+        flat = _standard(cosines[:, keep][:, :, keep]).reshape(len(cosines), -1)
+        left[row] = flat @ flat.T
+    half = 1.96 * np.sqrt((n - 1) / n * np.square(left - left.mean(axis=0)).sum(axis=0))
+    return np.clip(value - half, -1, 1), np.clip(value + half, -1, 1)

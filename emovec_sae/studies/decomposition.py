@@ -22,8 +22,7 @@ def decomposition_stage(run: Run, context: Context) -> None:
         emotions = context.emotions(section.emotions)
         for done, method in enumerate(METHODS, start=1):
             options: dict[str, Any] = {"emotions": emotions, "method": method, "k": section.k, "seed": seed}
-            acts = context.acts if method == "contrast" else None  # a pursuit needs the decoder only
-            found = decompose(context.directions, context.coder, acts, **options)
+            found = decompose(context.directions, context.coder, context.acts, **options)
             found.save(context.path / f"{method}.parquet", overwrite=True)
             progress(done, 3)
         found = context.decomposition("contrast")

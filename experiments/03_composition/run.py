@@ -1,0 +1,222 @@
+"""Which latents compose an emotion vector? Two models, 171 emotions, two SAE seeds; settings in ``study.yaml``.
+
+    .venv/bin/python experiments/03_composition/run.py [--model NAME]
+
+Run from the root of the repository. Everything lies in ``runs/composition/MODEL``; a step whose file is there is not done
+again, so a stopped run goes on. The tables and figures that the README quotes are copied beside it and to ``figures/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import emovec_sae as ev
+from emovec_sae.charts import save_chart
+from emovec_sae.corpora.emotions import load_emotions
+from emovec_sae.decomposition.across_saes import selected_matches
+from emovec_sae.decomposition.agreement import agreement, auroc_support
+from emovec_sae.decomposition.naming import naming
+from emovec_sae.decomposition.resampled import Resampler
+from emovec_sae.decomposition.sharing import sharing
+from emovec_sae.decomposition.sources import cells_of
+from emovec_sae.decomposition.stability import stability
+from emovec_sae.saes.matching import match_latents
+from emovec_sae.saes.probing import probe_latents
+from emovec_sae.saes.train import train_saes
+from emovec_sae.sites import Site
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+STUDY: dict[str, Any] = yaml.safe_load((HERE / "study.yaml").read_text(encoding="utf-8"))
+SEED: int = STUDY["seed"]
+CORE = load_emotions().core
+DEMO = load_emotions().demo_topics
+
+
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """Say what is done, and how long it took."""
+    began = time.monotonic()
+    sys.stderr.write(f"{name} ...\n")
+    yield
+    sys.stderr.write(f"{name}: {time.monotonic() - began:.0f} s\n")
+
+
+@dataclass
+class Work:
+    """One model's part of the study."""
+
+    name: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Site and width."""
+        return STUDY["models"][self.name]
+
+    @property
+    def site(self) -> str:
+        """Where everything happens."""
+        return self.settings["site"]
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return ROOT / "runs" / "composition" / self.name
+
+    @cached_property
+    def model(self) -> Any:
+        """The model, loaded when it is first needed."""
+        return ev.load_model(self.name)
+
+    def recorded(self, name: str) -> Any:
+        """Every token and the mean of a corpus at the site."""
+        folder = self.path / "activations" / name
+        corpus = ev.load_corpus(HERE / STUDY["written"] if name == "written" else name)
+        sites = {self.site: ("mean", "none")}
+        return ev.record(self.model, corpus, sites=sites, out=folder, offset=4 if name == "written" else None)
+
+    @cached_property
+    def stories(self) -> Any:
+        """All stories."""
+        return self.recorded("stories")
+
+    @cached_property
+    def claims(self) -> Any:
+        """Stories of the topics that no SAE has seen."""
+        return self.stories.where(~self.stories.frame["group"].isin(DEMO))
+
+    @cached_property
+    def vectors(self) -> Any:
+        """Differences of means of the claims' topics."""
+        file = self.path / "vectors.safetensors"
+        if not file.exists():
+            ev.fit_directions(self.claims, site=self.site).save(file)
+        return ev.load_directions(file)
+
+    @cached_property
+    def saes(self) -> dict[int, Any]:
+        """By seed."""
+        options = dict(STUDY["sae"])
+        seeds = options.pop("seeds")
+        own = self.stories.where(self.stories.frame["group"].isin(DEMO))
+        stores = [own, self.recorded("neutral"), self.recorded("written")]
+        found = train_saes(
+            stores, sites=[self.site], seeds=seeds, out=self.path / "saes", d_sae=self.settings["d_sae"], **options
+        )
+        return {seed: found[Site.parse(self.site), seed] for seed in seeds}
+
+    def once(self, name: str, make: Callable[[], Any]) -> None:
+        """Make a result and its figure unless its file is there."""
+        file = self.path / f"{name}.json"
+        if file.exists():
+            return
+        with step(f"{self.name}: {name}"):
+            found = make()
+            if hasattr(found, "plot"):
+                self.draw(found.plot(), name, found.frame(), dict(found.provenance))
+            found.save(file)
+
+    def draw(self, chart: Any, name: str, table: Any, provenance: dict[str, Any]) -> None:
+        """Write a figure in every format."""
+        save_chart(chart, self.path / "figures", name, table=table, provenance=provenance)
+
+    def decomposed(self, method: str, seed: int) -> Any:
+        """A decomposition by one SAE, made once."""
+        file = self.path / f"{method}-{seed}.parquet"
+        if not file.exists():
+            with step(f"{self.name}: {method}, SAE seed {seed}"):
+                self._decompose(method, seed).save(file)
+        return ev.load_decomposition(file)
+
+    def _decompose(self, method: str, seed: int) -> Any:
+        told = STUDY["contrast" if method == "contrast" else method if method == "attribution" else "pursuits"]
+        options: dict[str, Any] = {"k": told["k"], "nulls": told["nulls"], "seed": SEED, "passport": self.passport(seed)}
+        if method == "contrast":
+            options["contrast"] = {"permutations": told["permutations"]}
+        if method == "attribution":
+            options |= {"model": self.model, "emotions": CORE}
+        return ev.decompose(self.vectors, self.saes[seed], self.claims, method=method, **options)
+
+    def passport(self, seed: int) -> Any:
+        """Fitness on the claims' topics."""
+        if seed not in self.__dict__.setdefault("_passports", {}):
+            with step(f"{self.name}: passport, SAE seed {seed}"):
+                found = ev.passport(self.saes[seed], self.claims, model=self.model, seed=SEED)
+                found.save(self.path / f"passport-{seed}.json")
+            self.__dict__["_passports"][seed] = found
+        return self.__dict__["_passports"][seed]
+
+    def run(self) -> None:
+        """Every step."""
+        at = STUDY["compared_at"]
+        first, second = STUDY["sae"]["seeds"]
+        contrasts = {seed: self.decomposed("contrast", seed) for seed in (first, second)}
+        methods = [*STUDY["pursuits"]["methods"], "attribution"]
+        found = [contrasts[first], *(self.decomposed(method, first) for method in methods)]
+        sae = self.saes[first]
+
+        def resampler() -> Resampler:
+            return Resampler(cells_of(self.vectors, sae, self.claims), sae, self.vectors.removed)
+
+        def compared() -> Any:
+            return agreement(found, k=at, supports={"AUROC": auroc_support(resampler().cells, at)})
+
+        def followed() -> Any:
+            pair = match_latents(self.saes[first], self.saes[second], self.claims, seed=SEED)
+            pair.save(self.path / "matching.json")
+            return selected_matches(pair, contrasts[first], contrasts[second], k=at)
+
+        self.once("probing", lambda: probe_latents(sae, self.claims, seed=SEED))
+        self.once("agreement", compared)
+        self.once("stability", lambda: stability(self.vectors, sae, self.claims, k=at, seed=SEED))
+        self.once("across_seeds", followed)
+        self.once("sharing", lambda: sharing(contrasts[first], cells=resampler(), seed=SEED))
+        told = STUDY["naming"]
+        self.once(
+            "naming",
+            lambda: naming(
+                contrasts[first], sae, self.model, emotions=CORE, k=told["k"], nulls=told["nulls"], seed=SEED
+            ),
+        )
+        self.draw(contrasts[first].plot("afraid", k=at), "composition_afraid", contrasts[first].frame(), {})
+        for one in found[:2]:
+            self.draw(one.plot_curves(), f"curve_{one.method}", one.excess(), dict(one.provenance))
+
+    def publish(self) -> None:
+        """Copy numbers and figures to where the repository keeps them."""
+        told = {one.stem: json.loads(one.read_text(encoding="utf-8")) for one in sorted(self.path.glob("passport-*.json"))}
+        for method in ["contrast", *STUDY["pursuits"]["methods"], "attribution"]:
+            told[method] = ev.load_decomposition(self.path / f"{method}-{STUDY['sae']['seeds'][0]}.parquet").facts()
+        (HERE / f"{self.name}.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        target = ROOT / "figures" / "composition_study" / self.name
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(self.path / "figures", target)
+
+
+def main() -> None:
+    """Run one model, or both."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=list(STUDY["models"]))
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for name in [given.model] if given.model else list(STUDY["models"]):
+        work = Work(name)
+        work.run()
+        work.publish()
+
+
+if __name__ == "__main__":
+    main()

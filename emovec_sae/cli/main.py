@@ -71,17 +71,17 @@ for _verb, _help in CHECKS.items():
 app.command(_checks)
 
 LATENTS = {
-    "show": "Read latents: passages, tokens, firing rate, emotions that they tell apart.",
-    "probe": "Tell emotions by a few latents: the quality of a dictionary.",
-    "agreement": "Do the methods select the same latents?",
-    "stability": "Are the same latents selected on other texts?",
-    "match": "Find the latents of one SAE in another.",
-    "shared": "Tell latents that many emotions share from specific ones.",
+    "show": ("latents:show", "Read latents: passages, tokens, firing rate, emotions that they tell apart."),
+    "probe": ("latents:probe", "Tell emotions by a few latents: the quality of a dictionary."),
+    "agreement": ("selection:agreement", "Do the methods select the same latents?"),
+    "stability": ("selection:stability", "Are the same latents selected on other texts?"),
+    "match": ("selection:match", "Find the latents of one SAE in another."),
+    "shared": ("selection:shared", "Tell latents that many emotions share from specific ones."),
 }
-"""Verb -> help; each is a function of ``emovec_sae.cli.latents``."""
+"""Verb of ``emovec latents`` -> (module and function below ``emovec_sae.cli``, help)."""
 _latents = App(name="latents", help="Read latents, and ask whether methods, texts and SAEs agree on them.")
-for _verb, _help in LATENTS.items():
-    _latents.command(f"emovec_sae.cli.latents:{_verb}", name=_verb, help=_help)
+for _verb, (_where, _help) in LATENTS.items():
+    _latents.command(f"emovec_sae.cli.{_where}", name=_verb, help=_help)
 app.command(_latents)
 
 BAD_INPUT = 2

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
@@ -31,6 +32,25 @@ def answer(result: Mapping[str, Any], *, json_: bool, text: str | None = None) -
         return
     lines = text if text is not None else "\n".join(f"{key}: {_told(value)}" for key, value in result.items())
     sys.stdout.write(lines.rstrip("\n") + "\n")
+
+
+class Result(Protocol):
+    """A result that tells its summary and writes itself."""
+
+    def facts(self) -> dict[str, Any]:
+        """The summary for machines."""
+        ...
+
+    def save(self, path: str | Path) -> Path:
+        """Write all of it."""
+        ...
+
+
+def write_answer(found: Result, out: Path | None, *, json_: bool, text: str) -> None:
+    """Write a result if `out` is given, and print it."""
+    if out is not None:
+        found.save(out)
+    answer(found.facts(), json_=json_, text=text)
 
 
 def table(frame: pd.DataFrame, *, rows: int = 40) -> str:

@@ -111,14 +111,7 @@ def selected_matches(
     ConfigError
         If k is out of reach or `by` unknown.
     """
-    for found, print_, name in zip(
-        (first, second), matching.fingerprints, (matching.first, matching.second), strict=True
-    ):
-        if found.sae_fingerprint != print_:
-            raise MismatchError(f"the matching is one of SAE '{name}', a decomposition is by '{found.sae}'")
-    common = [emotion for emotion in first.emotions if emotion in second.emotions]
-    if not common:
-        raise MismatchError("these decompositions have no emotion in common")
+    common = _common(matching, first, second)
     k = min(first.k, second.k) if k is None else k
     column = {"cosine": "cosine", "correlation": "best_correlation"}.get(by)
     if column is None:
@@ -147,3 +140,15 @@ def selected_matches(
         by=by,
         provenance=collect(**{name: dict(one) for name, one in made.items()}),
     )
+
+
+def _common(matching: Matching, first: Decomposition, second: Decomposition) -> list[str]:
+    """Emotions of both decompositions, which are those of the matched SAEs."""
+    names = (matching.first, matching.second)
+    for found, known, name in zip((first, second), matching.fingerprints, names, strict=True):
+        if found.sae_fingerprint != known:
+            raise MismatchError(f"the matching is one of SAE '{name}', a decomposition is by '{found.sae}'")
+    common = [emotion for emotion in first.emotions if emotion in second.emotions]
+    if not common:
+        raise MismatchError("these decompositions have no emotion in common")
+    return common

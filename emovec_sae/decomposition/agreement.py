@@ -130,20 +130,7 @@ def agreement(
     """
     called = list(names) if names is not None else _called(found)
     more = dict(supports or {})
-    if len(called) != len(found) or len({*called, *more}) < len(called) + len(more) or len(called) + len(more) < 2:
-        raise ConfigError(
-            f"{len(found)} decompositions with the names {', '.join([*called, *more]) or 'none'}: two or more are "
-            "compared, each with a name of its own"
-        )
-    if len({one.sae_fingerprint for one in found}) > 1:
-        raise MismatchError(
-            f"these decompositions are by different SAEs ({', '.join(dict.fromkeys(one.sae for one in found))}): "
-            "latents of one are not those of another; match them first (emovec latents match)"
-        )
-    smallest = min((one.k for one in found), default=0)
-    k = smallest if k is None else k
-    if found and not 1 <= k <= smallest:
-        raise ConfigError(f"these decompositions hold 1 to {smallest} latents an emotion, got k = {k}")
+    k = _checked(found, called, more, k)
     held = {name: _support(one, k) for name, one in zip(called, found, strict=True)} | more
     common = [name for name in next(iter(held.values())) if all(name in other for other in held.values())]
     if not common:
@@ -174,6 +161,25 @@ def auroc_support(cells: Cells, k: int) -> Support:
         emotion: {int(live[place]): float(table[e, place]) for place in order[e]}
         for e, emotion in enumerate(cells.emotions)
     }
+
+
+def _checked(found: Sequence[Decomposition], called: Sequence[str], more: Mapping[str, Support], k: int | None) -> int:
+    """The k that is compared, after the decompositions were held against each other."""
+    if len(called) != len(found) or len({*called, *more}) < len(called) + len(more) or len(called) + len(more) < 2:
+        raise ConfigError(
+            f"{len(found)} decompositions with the names {', '.join([*called, *more]) or 'none'}: two or more are "
+            "compared, each with a name of its own"
+        )
+    if len({one.sae_fingerprint for one in found}) > 1:
+        raise MismatchError(
+            f"these decompositions are by different SAEs ({', '.join(dict.fromkeys(one.sae for one in found))}): "
+            "latents of one are not those of another; match them first (emovec latents match)"
+        )
+    smallest = min((one.k for one in found), default=0)
+    k = smallest if k is None else k
+    if found and not 1 <= k <= smallest:
+        raise ConfigError(f"these decompositions hold 1 to {smallest} latents an emotion, got k = {k}")
+    return k
 
 
 def _called(found: Sequence[Decomposition]) -> list[str]:

@@ -55,18 +55,9 @@ def fitness(
     MismatchError
         If the passport is one of another SAE.
     """
-    if given is not None and given.fingerprint != coder.fingerprint:
-        raise MismatchError(
-            f"the passport is one of SAE '{given.sae}' ({given.fingerprint[:12]}), the SAE given is '{coder.name}' "
-            f"({coder.fingerprint[:12]}); measure its own, or give none"
-        )
     if given is None and (acts is None or not acts.has_tokens(coder.site)):
         return {"source": None, "unfit": None, "least": least}
-    found = given
-    if found is None and acts is not None:
-        found = passport(coder, acts, tokens=QUICK, neighbours=0, seed=seed)
-    if found is None:  # neither a passport nor activations: handled above
-        raise MismatchError("a passport needs activations")
+    found = _passport(coder, acts, given, seed)
     if not found.passes(least) and not override:
         raise UnfitError(
             f"SAE '{coder.name}' explains {found.explained_variance.value:.2f} of the variance at {found.site} (on "
@@ -82,3 +73,17 @@ def fitness(
         "least": least,
         "unfit": not found.passes(least),
     }
+
+
+def _passport(coder: SparseCoder, acts: Activations | None, given: Passport | None, seed: int) -> Passport:
+    """The passport given, or a quick one."""
+    if given is None:
+        if acts is None:
+            raise MismatchError("a passport is measured on activations; give them")
+        return passport(coder, acts, tokens=QUICK, neighbours=0, seed=seed)
+    if given.fingerprint != coder.fingerprint:
+        raise MismatchError(
+            f"the passport is one of SAE '{given.sae}' ({given.fingerprint[:12]}), the SAE given is '{coder.name}' "
+            f"({coder.fingerprint[:12]}); measure its own, or give none"
+        )
+    return given

@@ -12,7 +12,7 @@ import pandas as pd
 
 from emovec_sae.decomposition.labels import neuronpedia_link
 from emovec_sae.decomposition.latent_tokens import TokenStrings, decoder_tokens
-from emovec_sae.decomposition.passages import Passage, one_pass
+from emovec_sae.decomposition.passages import Pass, Passage, one_pass
 from emovec_sae.decomposition.telling import telling_frame
 from emovec_sae.errors import ConfigError
 from emovec_sae.provenance import collect, write_json
@@ -171,7 +171,22 @@ def read_latents(
         raise ConfigError(f"latents must be some of 0 to {coder.d_sae - 1}, got {chosen.tolist() or 'none'}")
     seen = one_pass(coder, acts, chosen, passages=passages, window=window)
     frame, names = acts.activations.frame, [int(latent) for latent in chosen]
-    found = tuple(
+    links = {latent: neuronpedia_link(coder, latent) for latent in names}
+    return Reading(
+        latents=tuple(names),
+        passages=_passages(frame, seen, names, detokenize),
+        firing_rate=seen.fired / max(seen.n_tokens, 1),
+        telling=_telling(frame, seen.means, names, top=top, seed=seed),
+        tokens=_tokens(coder, names, unembedding, detokenize),
+        links={latent: link for latent, link in links.items() if link},
+        labels={latent: label for latent, label in (labels or {}).items() if latent in names},
+        n_tokens=seen.n_tokens,
+        provenance=collect(seed=seed, sae=coder.fingerprint, activations=acts.activations.fingerprint),
+    )
+
+
+def _passages(frame: pd.DataFrame, seen: Pass, names: list[int], detokenize: TokenStrings) -> tuple[Passage, ...]:
+    return tuple(
         Passage(
             latent=names[place],
             id=str(frame["id"].iloc[row]),
@@ -183,18 +198,6 @@ def read_latents(
         )
         for place, kept in enumerate(seen.strongest)
         for peak, row, tokens, values in kept
-    )
-    links = {latent: neuronpedia_link(coder, latent) for latent in names}
-    return Reading(
-        latents=tuple(names),
-        passages=found,
-        firing_rate=seen.fired / max(seen.n_tokens, 1),
-        telling=_telling(frame, seen.means, names, top=top, seed=seed),
-        tokens=_tokens(coder, names, unembedding, detokenize),
-        links={latent: link for latent, link in links.items() if link},
-        labels={latent: label for latent, label in (labels or {}).items() if latent in names},
-        n_tokens=seen.n_tokens,
-        provenance=collect(seed=seed, sae=coder.fingerprint, activations=acts.activations.fingerprint),
     )
 
 

@@ -135,37 +135,42 @@ def sharing(
     if cells is not None and found.method != "contrast":
         raise ConfigError(f"labels are permuted for the contrast; this decomposition was made by '{found.method}'")
     rows = found.rows - (found.rows @ found.removed.T) @ found.removed
-    served = _served(found)
-    own = profile_of(found.coefficients, rows, found.vectors, generic=generic, served=served)
+    own = profile_of(found.coefficients, rows, found.vectors, generic=generic, served=_served(found))
     if cells is None:
         null, count = "each latent's coefficients permuted over the emotions", 100 if draws is None else draws
         made = shuffled_profiles(own, rows, found.vectors, draws=count, seed=seed)
     else:
         null, count = "labels permuted within groups, all made anew", 20 if draws is None else draws
         made = pseudo_profiles(cells, len(found), k=found.k, generic=generic, draws=count, seed=seed)
-    best = np.abs(own.matrix).argmax(axis=0)
     return Sharing(
         emotions=found.emotions,
         latents=found.index,
         matrix=own.matrix,
-        table=pd.DataFrame(
-            {
-                "latent": found.index, "participation": own.participation, "served": served, "generic": own.generic,
-                "cluster": own.clusters, "emotion": [found.emotions[e] for e in best],
-                "delta": own.matrix[best, np.arange(len(best))],
-            }
-        ),
-        by_emotion=pd.DataFrame(
-            {
-                "emotion": found.emotions, "generic": own.held, "specific": own.specific,
-                "rest": 1 - own.held - own.specific, "span": own.span,
-            }
-        ),
+        table=_latents(found, own),
+        by_emotion=_emotions(found, own),
         numbers=_numbers(own, list(made), seed),
         null=null,
         generic=generic,
         provenance=collect(seed=seed, draws=count, decomposition=dict(found.provenance), sae=found.sae_fingerprint),
+    )
+
+
+def _latents(found: Decomposition, own: Profile) -> pd.DataFrame:
+    best = np.abs(own.matrix).argmax(axis=0)
+    return pd.DataFrame(
+        {
+            "latent": found.index, "participation": own.participation, "served": own.served, "generic": own.generic,
+            "cluster": own.clusters, "emotion": [found.emotions[e] for e in best],
+            "delta": own.matrix[best, np.arange(len(best))],
+        }
     )  # fmt: skip
+
+
+def _emotions(found: Decomposition, own: Profile) -> pd.DataFrame:
+    rest = 1 - own.held - own.specific
+    return pd.DataFrame(
+        {"emotion": found.emotions, "generic": own.held, "specific": own.specific, "rest": rest, "span": own.span}
+    )
 
 
 def _served(found: Decomposition) -> np.ndarray:

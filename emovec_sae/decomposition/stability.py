@@ -138,15 +138,16 @@ def stability(
     cells = cells_of(directions, sae, acts)
     removed = np.array(directions.removed, dtype=np.float32)
     check_same_texts(directions, cells, torch.from_numpy(removed).to(sae.device))
-    wanted = [directions[name].row for name in emotions] if emotions else list(range(len(directions.emotions)))
-    found = selection(
-        cells, Resampler(cells, sae, removed, dense=dense),
-        wanted=wanted, k=k, resamples=resamples, splits=splits, nulls=nulls, seed=seed,
-    )  # fmt: skip
+    wanted = [directions[name].row for name in emotions or directions.emotions]
+    work = Resampler(cells, sae, removed, dense=dense)
+    table, summary, allowed = selection(
+        cells, work, wanted=wanted, k=k, resamples=resamples, splits=splits, nulls=nulls, seed=seed
+    )
     return Stability(
-        *found[:2],
+        table,
+        summary,
         k=k,
-        n_latents=found[2],
+        n_latents=allowed,
         groups=len(cells.groups),
         provenance=collect(
             seed=seed, resamples=resamples, splits=splits, nulls=nulls, dense=dense, sae=sae.fingerprint,

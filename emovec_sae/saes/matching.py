@@ -13,7 +13,7 @@ import pandas as pd
 from emovec_sae.errors import ConfigError, StoreError
 from emovec_sae.provenance import collect, write_json
 from emovec_sae.saes.assign import assign, best_columns
-from emovec_sae.saes.comoments import CELLS, correlations, moments
+from emovec_sae.saes.comoments import CELLS, Moments, correlations, moments
 from emovec_sae.saes.sample import at_site, some_texts
 from emovec_sae.stats import proportion
 
@@ -163,15 +163,9 @@ def match_latents(
     StoreError
         If tokens were not recorded, or too few latents fire.
     """
-    source = at_site(first, acts)
-    facts = source.activations.model
-    for coder in (first, second):
-        coder.require(site=source.site, d_model=int(facts["d_model"]), model=facts)
-    source = some_texts(source, tokens, seed)
+    source = some_texts(_shared_site(first, second, acts), tokens, seed)
     sums = moments(first, second, source)
-    live = (np.flatnonzero(sums[0].fired >= LIVE), np.flatnonzero(sums[1].fired >= LIVE))
-    if not (len(live[0]) and len(live[1])):
-        raise StoreError(f"fewer than {LIVE} tokens fire any latent of one SAE; give more texts")
+    live = (_live(sums[0]), _live(sums[1]))
     rows = [coder.directions[kept].cpu().numpy() for coder, kept in zip((first, second), live, strict=True)]
     full = len(live[0]) * len(live[1]) <= CELLS
     by_rows, cosine, candidates = _by_rows(rows[0], rows[1], full=full)
@@ -204,6 +198,23 @@ def match_latents(
             pairs="all" if full else f"{_CANDIDATES} nearest rows", draws=draws,
         ),
     )  # fmt: skip
+
+
+def _shared_site(first: SparseCoder, second: SparseCoder, acts: Activations | SiteActivations) -> SiteActivations:
+    """The site that both SAEs read."""
+    source = at_site(first, acts)
+    facts = source.activations.model
+    for coder in (first, second):
+        coder.require(site=source.site, d_model=int(facts["d_model"]), model=facts)
+    return source
+
+
+def _live(sums: Moments) -> np.ndarray:
+    """Latents that fire often enough to be compared."""
+    found = np.flatnonzero(sums.fired >= LIVE)
+    if not len(found):
+        raise StoreError(f"fewer than {LIVE} tokens fire any latent of one SAE; give more texts")
+    return found
 
 
 def _by_rows(first: np.ndarray, second: np.ndarray, *, full: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

@@ -213,12 +213,8 @@ def passport(
     StoreError
         If the tokens of the site were not recorded.
     """
-    source = at_site(coder, acts)
+    source = some_texts(_checked(coder, acts, model), tokens, seed)
     facts = source.activations.model
-    coder.require(site=source.site, d_model=int(facts["d_model"]), model=facts)
-    if model is not None and model.fingerprint != facts.get("fingerprint"):
-        raise MismatchError(f"these activations were recorded on '{facts['name']}', the model given is '{model.name}'")
-    source = some_texts(source, tokens, seed)
     sums = token_sums(coder, source)
     compared = compare_sites(coder, source, most=neighbours, seed=seed)
     splice, notes = _spliced(coder, source, model, sums, texts=texts, seed=seed)
@@ -244,6 +240,16 @@ def passport(
         notes=(*site_note(compared), *notes),
         provenance=collect(seed=seed, activations=source.activations.fingerprint, sae=coder.fingerprint),
     )
+
+
+def _checked(coder: SparseCoder, acts: Activations | SiteActivations, model: Model | None) -> SiteActivations:
+    """The SAE's site of the activations, after all three were held against each other."""
+    source = at_site(coder, acts)
+    facts = source.activations.model
+    coder.require(site=source.site, d_model=int(facts["d_model"]), model=facts)
+    if model is not None and model.fingerprint != facts.get("fingerprint"):
+        raise MismatchError(f"these activations were recorded on '{facts['name']}', the model given is '{model.name}'")
+    return source
 
 
 def _quantiles(coder: SparseCoder) -> dict[str, float]:

@@ -145,7 +145,8 @@ def probe_latents(
     from threadpoolctl import threadpool_limits
 
     source = at_site(coder, acts)
-    coder.require(site=source.site, d_model=int(source.activations.model["d_model"]), model=source.activations.model)
+    facts = source.activations.model
+    coder.require(site=source.site, d_model=int(facts["d_model"]), model=facts)
     labelled = source.activations.where(source.activations.frame["emotion"].notna().to_numpy())
     frame = labelled.frame
     wanted = _emotions(frame, emotions)
@@ -154,30 +155,39 @@ def probe_latents(
         raise ConfigError(f"sizes must lie between 1 and {min(coder.d_sae, coder.d_in)}, got {sizes or 'none'}")
     fold = _folds(frame, wanted, folds)
     found = text_latents(coder, labelled[source.site])
-    labels = frame["emotion"].astype(str).to_numpy()
-    rows: list[dict[str, Any]] = []
-    chosen: list[tuple[str, int, int, int]] = []
     with threadpool_limits(1, user_api="blas"):
-        for held in np.unique(fold):
-            split = _Split(found, fold != held, sizes, np.random.default_rng([seed, int(held)]))
-            for emotion in wanted:
-                truth = labels == emotion
-                picked = split.latents(truth)
-                chosen += [(emotion, int(held), rank, int(one)) for rank, one in enumerate(picked, start=1)]
-                rows += [{"emotion": emotion, "weight": int(truth[fold == held].sum()), **row}
-                         for row in split.scores(truth, picked)]  # fmt: skip
-    table = pd.DataFrame(rows)
-    table = table.assign(part=table["auroc"] * table["weight"]).groupby(["features", "k", "emotion"], sort=False)
-    sums = table[["part", "weight"]].sum().reset_index()
-    sums = sums.assign(auroc=sums["part"] / sums["weight"]).rename(columns={"weight": "n"})
-    counts = {emotion: int((labels == emotion).sum()) for emotion in wanted}
+        table, chosen = _tables(found, frame["emotion"].astype(str).to_numpy(), wanted, fold, sizes=sizes, seed=seed)
     return Probing(
-        table=sums[["features", "k", "emotion", "auroc"]].assign(n=[counts[name] for name in sums["emotion"]]),
-        chosen=pd.DataFrame(chosen, columns=["emotion", "fold", "rank", "latent"]),
+        table=table,
+        chosen=chosen,
         folds=len(np.unique(fold)),
         provenance=collect(
             seed=seed, sae=coder.fingerprint, activations=labelled.fingerprint, sizes=sizes, site=str(source.site)
         ),
+    )
+
+
+def _tables(
+    found: TextLatents, labels: np.ndarray, wanted: Sequence[str], fold: np.ndarray, *, sizes: Sequence[int], seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """AUROC by features, k and emotion (folds weigh by the emotion's texts), and the chosen latents."""
+    rows: list[dict[str, Any]] = []
+    chosen: list[tuple[str, int, int, int]] = []
+    for held in np.unique(fold):
+        split = _Split(found, fold != held, sizes, np.random.default_rng([seed, int(held)]))
+        for emotion in wanted:
+            truth = labels == emotion
+            picked = split.latents(truth)
+            chosen += [(emotion, int(held), rank, int(one)) for rank, one in enumerate(picked, start=1)]
+            weight = int(truth[fold == held].sum())
+            rows += [{"emotion": emotion, "weight": weight, **row} for row in split.scores(truth, picked)]
+    table = pd.DataFrame(rows)
+    table = table.assign(part=table["auroc"] * table["weight"]).groupby(["features", "k", "emotion"], sort=False)
+    sums = table[["part", "weight"]].sum().reset_index()
+    sums = sums.assign(auroc=sums["part"] / sums["weight"], n=sums["weight"])
+    return (
+        sums[["features", "k", "emotion", "auroc", "n"]],
+        pd.DataFrame(chosen, columns=["emotion", "fold", "rank", "latent"]),
     )
 
 

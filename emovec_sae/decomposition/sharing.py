@@ -41,7 +41,8 @@ class Sharing:
         One row an emotion: emotion, generic, specific (shares of |v|^2 held by these latents of the matrix), rest (all
         else: other latents and the error), span (share of |v|^2 in the span of the generic rows).
     numbers
-        One row a number: number, value, null (mean), null_low, null_high, p (one-sided, of a larger value).
+        One row a number: number, value, null (mean), null_low, null_high, p (two-sided: few clusters say as
+        much as many generic latents).
     null
         What the null is.
     generic
@@ -185,7 +186,8 @@ def _numbers(own: Profile, null: list[Profile], seed: int) -> pd.DataFrame:
         value = own.numbers[name]
         drawn = np.array([one.numbers[name] for one in null])
         low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (np.nan, np.nan)
-        p = (1 + int((drawn >= value).sum())) / (1 + len(drawn)) if len(drawn) else np.nan
+        reached = min(int((drawn >= value).sum()), int((drawn <= value).sum()))
+        p = min(1.0, 2 * (1 + reached) / (1 + len(drawn))) if len(drawn) else np.nan
         bars = bootstrap_mean(own.by_emotion[name], seed=seed) if name in own.by_emotion else None
         ends = (np.nan, np.nan) if bars is None else (bars.low, bars.high)
         mean = float(drawn.mean()) if len(drawn) else np.nan

@@ -102,8 +102,10 @@ def main() -> None:
     sites = [every[int(at)] for at in np.linspace(0, len(every) - 1, min(given.sites, len(every))).round()]
     arrays = [acts.pooled(site)[part.rows] for site in sites]
     y, folds = part.y, assign_folds(part.groups)
-    told: dict[str, Any] = {"texts": len(part), "emotions": len(part.emotions), "d_model": len(arrays[0][0]),
-                            "sites": [str(site) for site in sites], "fit": {}, "held_out": {}, "chunks": {}}  # fmt: skip
+    told: dict[str, Any] = {
+        "texts": len(part), "emotions": len(part.emotions), "d_model": len(arrays[0][0]),
+        "sites": [str(site) for site in sites], "fit": {}, "held_out": {}, "chunks": {},
+    }  # fmt: skip
     with one_thread():
         for name, (estimator, plain) in PAIRS.items():
             told["fit"][name] = compare(

@@ -71,7 +71,7 @@ def _panel(part: pd.DataFrame, name: str, domain: list[float], *, last: bool) ->
         .encode(x=x, y=y, tooltip=["number:N", "value:Q", "low:Q", "high:Q", "null:Q", "n:Q"]),
         words.encode(x=alt.value(_WIDTH), y=y, text="text:N"),
     ]
-    head = alt.Title(text=name, fontSize=11, anchor="start", offset=4)
+    head = alt.Title(text=name, fontSize=11, anchor="start", frame="group", offset=4)
     return alt.LayerChart(layer=layers).properties(width=_WIDTH, height=_LINE * len(order), title=head)
 
 

@@ -1,18 +1,16 @@
-"""emovec check NAME: one check of directions at a time, as a result file and a figure."""
+"""emovec check NAME, for what is read in recorded texts: a result file and a figure."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from emovec_sae.cli.check_result import give
 from emovec_sae.cli.directions import Estimator, Readout
 from emovec_sae.cli.options import Json
 from emovec_sae.cli.output import answer, say
-
-if TYPE_CHECKING:
-    from emovec_sae.directions.checks import Check
 
 Pool = Literal["mean", "last", "max", "span"]
 
@@ -54,7 +52,7 @@ def scenarios(
         load_directions(directions), open_activations(folder), top=top, pool=pool, readout=readout, reference=reference,
         seed=seed,
     )  # fmt: skip
-    _give("scenarios", found, out, json_=json_)
+    give("scenarios", found, out, json_=json_)
 
 
 def intensity(
@@ -78,7 +76,7 @@ def intensity(
     from emovec_sae.store.reader import open_activations
 
     found = check_intensity(load_directions(directions), open_activations(folder), pool=pool, seed=seed)
-    _give("intensity", found, out, json_=json_)
+    give("intensity", found, out, json_=json_)
 
 
 def labels(
@@ -120,7 +118,7 @@ def labels(
     if map_:
         say(told_map(acts.frame, chosen))
     found = check_labelled(fitted, acts, labels=chosen, pool=pool, readout=readout, reference=reference, seed=seed)
-    _give("labels", found, out, json_=json_)
+    give("labels", found, out, json_=json_)
 
 
 def speaker(
@@ -158,7 +156,7 @@ def speaker(
     found = check_speaker(
         open_activations(folder), site, estimator=make_estimator(estimator), pool=pool, readout=readout, seed=seed
     )
-    _give("speaker", found, out, json_=json_)
+    give("speaker", found, out, json_=json_)
 
 
 def languages(
@@ -194,7 +192,7 @@ def languages(
     stores = [open_activations(folder) for folder in folders]
     chosen = make_estimator(estimator, shrinkage=shrinkage)
     found = check_languages(stores, site, estimator=chosen, readout=readout, reference=reference, seed=seed)
-    _give("languages", found, out, json_=json_)
+    give("languages", found, out, json_=json_)
 
 
 def learning(
@@ -232,111 +230,7 @@ def learning(
 
     chosen = make_estimator(estimator, shrinkage=shrinkage)
     found = learning_curve(open_activations(folder), site, estimator=chosen, draws=draws, readout=readout, seed=seed)
-    _give("learning", found, out, json_=json_)
-
-
-def shape(
-    directions: Path, *, norms: Path | None = None, seed: int = 0, out: Path | None = None, json_: Json = False
-) -> None:
-    """Spectrum, families, valence and arousal of a direction set.
-
-    Parameters
-    ----------
-    directions
-        What fit wrote.
-    norms
-        CSV file with the columns emotion, valence, arousal (1 to 9); the packaged ratings otherwise.
-    out
-        Folder for shape.json and the figure.
-    """
-    from emovec_sae.corpora.norms import load_norms
-    from emovec_sae.directions.checks import check_shape
-    from emovec_sae.directions.files import load_directions
-
-    found = check_shape(load_directions(directions), load_norms(norms) if norms else None, seed=seed)
-    _give("shape", found, out, json_=json_)
-
-
-def similarity(*directions: Path, seed: int = 0, out: Path | None = None, json_: Json = False) -> None:
-    """Compare the similarity of emotions across sites and models (RSA).
-
-    Parameters
-    ----------
-    directions
-        Two or more files that fit wrote.
-    out
-        Folder for similarity.json and the figure.
-    """
-    from emovec_sae.directions.checks import compare_similarity
-    from emovec_sae.directions.files import load_directions
-
-    found = compare_similarity({path.stem: load_directions(path) for path in directions}, seed=seed)
-    _give("similarity", found, out, json_=json_)
-
-
-def lens(
-    directions: Path,
-    *,
-    model: str = "smollm2-135m-instruct",
-    top: int = 20,
-    seed: int = 0,
-    out: Path | None = None,
-    json_: Json = False,
-) -> None:
-    """Logit lens: test whether the directions write their own words.
-
-    Parameters
-    ----------
-    directions
-        What fit wrote.
-    model
-        The model that they come from.
-    top
-        What counts as among the top tokens.
-    out
-        Folder for lens.json and the figure.
-    """
-    from emovec_sae.directions.checks import check_lens
-    from emovec_sae.directions.files import load_directions
-    from emovec_sae.models.load import load_model
-
-    _give("lens", check_lens(load_directions(directions), load_model(model), top=top, seed=seed), out, json_=json_)
-
-
-def preferences(
-    directions: Path,
-    folder: Path,
-    *,
-    model: str = "smollm2-135m-instruct",
-    pairs: int = 640,
-    seed: int = 0,
-    out: Path | None = None,
-    json_: Json = False,
-) -> None:
-    """Test whether the directions read what the model would rather do.
-
-    Parameters
-    ----------
-    directions
-        What fit wrote.
-    folder
-        Recorded activities (emovec record activities --offset 1 ...).
-    model
-        The model, which is asked.
-    pairs
-        Pairs of activities that it chooses between, each in both orders.
-    out
-        Folder for preferences.json and the figure.
-    """
-    from emovec_sae.directions.checks.preferences import check_preferences
-    from emovec_sae.directions.files import load_directions
-    from emovec_sae.models.load import load_model
-    from emovec_sae.store.reader import open_activations
-
-    found = check_preferences(
-        load_model(model), load_directions(directions), open_activations(folder), pairs=pairs, seed=seed
-    )
-    _give("preferences", found, out, json_=json_)
+    give("learning", found, out, json_=json_)
 
 
 def diagnose(
@@ -373,15 +267,3 @@ def diagnose(
     if out is not None:
         found.save(out / "diagnose.json")
     answer(found.summary(), json_=json_, text=str(found))
-
-
-def _give(name: str, found: Check, out: Path | None, *, json_: bool) -> None:
-    """Write a check and its figure if a folder is given, and say its numbers."""
-    if out is not None:
-        from emovec_sae.charts import save_chart
-
-        caption = found.caption()
-        save_chart(found.plot(), out, name, table=found.frame(), provenance=dict(found.provenance), caption=caption)
-        found.save(out / f"{name}.json")
-    shown = found.numbers[["number", "value", "low", "high", "n", "null", "p"]]
-    answer(found.summary(), json_=json_, text=f"{found.title}\n{shown.to_string(index=False, float_format='%.3g')}")

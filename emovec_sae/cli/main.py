@@ -52,22 +52,22 @@ _corpora.command(corpora.layouts)
 app.command(_corpora)
 
 CHECKS = {
-    "scenarios": "Is the emotion that a text implies among the first few?",
-    "intensity": "Do larger numbers move the emotions the right way?",
-    "labels": "Hold readings against labels, intensities and ratings.",
-    "lens": "Do the directions write their own words?",
-    "shape": "Spectrum, families, valence and arousal.",
-    "similarity": "The similarity of emotions across sites and models.",
-    "languages": "Fit in each language, read in each.",
-    "preferences": "What would the model rather do?",
-    "speaker": "The present against the other speaker.",
-    "learning": "How many topics are enough?",
-    "diagnose": "Numbered diagnostics of recorded texts.",
+    "scenarios": ("checks", "Is the emotion that a text implies among the first few?"),
+    "intensity": ("checks", "Do larger numbers move the emotions the right way?"),
+    "labels": ("checks", "Hold readings against labels, intensities and ratings."),
+    "lens": ("vector_checks", "Do the directions write their own words?"),
+    "shape": ("vector_checks", "Spectrum, families, valence and arousal."),
+    "similarity": ("vector_checks", "The similarity of emotions across sites and models."),
+    "languages": ("checks", "Fit in each language, read in each."),
+    "preferences": ("vector_checks", "What would the model rather do?"),
+    "speaker": ("checks", "The present against the other speaker."),
+    "learning": ("checks", "How many topics are enough?"),
+    "diagnose": ("checks", "Numbered diagnostics of recorded texts."),
 }
-"""Check -> help; each is a function of ``emovec_sae.cli.checks``."""
+"""Check -> (module below ``emovec_sae.cli`` of which it is a function, help)."""
 _checks = App(name="check", help="One check of directions at a time.")
-for _verb, _help in CHECKS.items():
-    _checks.command(f"emovec_sae.cli.checks:{_verb}", name=_verb, help=_help)
+for _verb, (_where, _help) in CHECKS.items():
+    _checks.command(f"emovec_sae.cli.{_where}:{_verb}", name=_verb, help=_help)
 app.command(_checks)
 
 LATENTS = {

@@ -111,7 +111,9 @@ def _decomposition(context: Context) -> list[dict[str, Any]]:
             curve = found.curves[
                 found.curves["quantity"].eq(quantity.replace("R^2", "r2")) & found.curves["k"].eq(found.k)
             ]
-            note = f"random targets {curve['null_mean'].mean():.2f}, permuted labels {curve['permuted_mean'].mean():.2f}"
+            note = (
+                f"random targets {curve['null_mean'].mean():.2f}, permuted labels {curve['permuted_mean'].mean():.2f}"
+            )
             mean = bootstrap_mean(found.summary[column].to_numpy(), seed=seed)
             rows.append(_row(group, f"{method}: {quantity} of the first {found.k} latents", mean, note))
     return rows

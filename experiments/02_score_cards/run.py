@@ -1,7 +1,7 @@
 """Make the score cards of both embedded models: the cards into this folder, their figures into ``figures/``.
 
-Run from the root of the repository: ``.venv/bin/python experiments/02_score_cards/run.py``. Stages that a former run has
-finished in ``runs/bench-MODEL`` are not run again.
+Run from the root of the repository: ``.venv/bin/python experiments/02_score_cards/run.py``. Stages that a former run
+has finished in ``runs/bench-MODEL`` are not run again.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     .venv/bin/python experiments/03_composition/run.py [--model NAME]
 
-Run from the root of the repository. Everything lies in ``runs/composition/MODEL``; a step whose file is there is not done
-again, so a stopped run goes on. The tables and figures that the README quotes are copied beside it and to ``figures/``.
+Run from the root of the repository. Everything lies in ``runs/composition/MODEL``; a step whose file is there is not
+done again, so a stopped run goes on. The numbers that the README quotes are copied beside it, figures to ``figures/``.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 STUDY: dict[str, Any] = yaml.safe_load((HERE / "study.yaml").read_text(encoding="utf-8"))
 SEED: int = STUDY["seed"]
+RESULTS = ("probing", "agreement", "stability", "matching", "across_seeds", "sharing", "naming")
 CORE = load_emotions().core
 DEMO = load_emotions().demo_topics
 
@@ -143,7 +144,12 @@ class Work:
 
     def _decompose(self, method: str, seed: int) -> Any:
         told = STUDY["contrast" if method == "contrast" else method if method == "attribution" else "pursuits"]
-        options: dict[str, Any] = {"k": told["k"], "nulls": told["nulls"], "seed": SEED, "passport": self.passport(seed)}
+        options: dict[str, Any] = {
+            "k": told["k"],
+            "nulls": told["nulls"],
+            "seed": SEED,
+            "passport": self.passport(seed),
+        }
         if method == "contrast":
             options["contrast"] = {"permutations": told["permutations"]}
         if method == "attribution":
@@ -197,7 +203,9 @@ class Work:
 
     def publish(self) -> None:
         """Copy numbers and figures to where the repository keeps them."""
-        told = {one.stem: json.loads(one.read_text(encoding="utf-8")) for one in sorted(self.path.glob("passport-*.json"))}
+        told = {
+            one.stem: json.loads(one.read_text(encoding="utf-8")) for one in sorted(self.path.glob("passport-*.json"))
+        }
         for method in ["contrast", *STUDY["pursuits"]["methods"], "attribution"]:
             told[method] = ev.load_decomposition(self.path / f"{method}-{STUDY['sae']['seeds'][0]}.parquet").facts()
         (HERE / f"{self.name}.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")

@@ -54,6 +54,6 @@ def test_values_are_sorted_so_that_steps_rise(tmp_path: Path) -> None:
     ],
 )
 def test_bad_templates_are_named_with_file_and_line(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(CorpusError, match="own.jsonl, line 1") as caught:
+    with pytest.raises(CorpusError, match=r"own\.jsonl, line 1") as caught:
         load_intensity(written(tmp_path, **changes))
     assert said in str(caught.value)

@@ -42,7 +42,7 @@ class Languages(Check):
         frame = self.table.rename(columns={"fit": "row", "read": "column", "top1": "value"})
         frame = frame.assign(row_order=frame["row"].map(order), column_order=frame["column"].map(order))
         chance = self.table["null"].iloc[0]
-        told = f"rows: fitted on; columns: read; chance {chance:.2f}; n = {int(self.table['n'].min())} texts a cell"
+        told = f"rows: fitted on; columns: read; chance {chance:.2f}"
         return matrix(frame, title=self.title, legend="held-out top-1", subtitle=told)
 
 

@@ -63,8 +63,7 @@ class Preferences(Check):
         return scatter(
             frame[["label", "x", "y", "low", "high", "group"]], x_title=f"{name} ({self.settings['readout']})",
             y_title="preference (Bradley-Terry score, nats)", title=self.title,
-            subtitle=f"r = {row['r']:.2f}, 95 % interval {row['low']:.2f} to {row['high']:.2f}, n = {row['n']:.0f}; "
-            "whiskers: 95 % bootstrap over pairs",
+            subtitle=f"95 % interval of r {row['low']:.2f} to {row['high']:.2f}; whiskers: bootstrap over pairs",
         )  # fmt: skip
 
     def summary(self) -> dict[str, Any]:

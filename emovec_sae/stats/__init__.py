@@ -6,6 +6,7 @@ from emovec_sae.stats.auroc import auroc, rank_aurocs
 from emovec_sae.stats.bootstrap import Interval, bootstrap_mean, bootstrap_ratio
 from emovec_sae.stats.correlation import Correlation, correlation
 from emovec_sae.stats.fdr import benjamini_hochberg, holm
+from emovec_sae.stats.hierarchical import hierarchical_ratio, ratio_above_p
 from emovec_sae.stats.permutation import (
     PermutationTest,
     label_permutation,
@@ -25,6 +26,7 @@ __all__ = [
     "bootstrap_mean",
     "bootstrap_ratio",
     "correlation",
+    "hierarchical_ratio",
     "holm",
     "label_permutation",
     "max_t_p",
@@ -32,5 +34,6 @@ __all__ = [
     "permuted_labels",
     "proportion",
     "rank_aurocs",
+    "ratio_above_p",
     "sign_flip",
 ]

@@ -9,7 +9,6 @@ from emovec_sae.provenance import plain, read_json
 from emovec_sae.stats.bootstrap import Interval, bootstrap_mean
 from emovec_sae.studies.context import Context
 from emovec_sae.studies.tables import read_table
-from emovec_sae.studies.verdict import MATCHES
 
 
 def gather_scores(context: Context) -> list[dict[str, Any]]:
@@ -24,14 +23,14 @@ def comparison_summary(context: Context) -> dict[str, Any]:
     level = context.study.interventions.level
     ratios = found.ratios(level, seed=context.study.seed)
     arms = {row["arm"]: {key: row[key] for key in ("value", "low", "high", "n")} for row in ratios.to_dict("records")}
-    matching = [int(name[2:]) for name, row in arms.items() if name.startswith("k=") and row["low"] >= MATCHES]
+    matching = found.k90(level, seed=context.study.seed).query("selector == 'share'")["k90"].dropna()
     above, of = found.above_random(level)
     wrong = found.wrong_way(level).set_index("arm")["value"].to_dict()
     doses = found.doses[found.doses["level"] == level]
     return {
         "level": level,
         "arms": arms,
-        "k90": min(matching, default=None),
+        "k90": None if matching.empty else int(matching.iloc[0]),
         "above_random": {"value": above, "n": of},
         "wrong_way": wrong,
         "reached": float(doses["reached"].mean()),
@@ -39,7 +38,7 @@ def comparison_summary(context: Context) -> dict[str, Any]:
 
 
 def _comparison(context: Context) -> Any:
-    from emovec_sae.interventions.compare import load_comparison
+    from emovec_sae.interventions.comparison.result import load_comparison
 
     return load_comparison(context.path / "comparison.parquet")
 

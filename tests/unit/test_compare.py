@@ -13,7 +13,8 @@ import pytest
 
 from emovec_sae.errors import ConfigError, MismatchError, StoreError
 from emovec_sae.interventions.arms import Arm, latent_arms, random_arms, raw_arms
-from emovec_sae.interventions.compare import Comparison, compare, load_comparison
+from emovec_sae.interventions.compare import compare
+from emovec_sae.interventions.comparison.result import Comparison, load_comparison
 from emovec_sae.interventions.edits import Shift, Steer
 from emovec_sae.models.model import Model
 from emovec_sae.scoring.damage import KLProbe

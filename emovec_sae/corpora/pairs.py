@@ -12,7 +12,7 @@ from emovec_sae.corpora.readers import read_table
 from emovec_sae.errors import CorpusError
 
 TEXTS = ("source", "target", "source_answer", "target_answer")
-LABELS = ("family", "source_emotion", "target_emotion")
+LABELS = ("family", "source_emotion", "target_emotion", "emotion")
 PAIR_COLUMNS = (
     "id",
     "family",
@@ -22,6 +22,7 @@ PAIR_COLUMNS = (
     "target_emotion",
     "source_answer",
     "target_answer",
+    "emotion",
 )
 """Columns of a frame of pairs."""
 
@@ -38,8 +39,9 @@ def load_pairs(name_or_path: str | Path = "pairs") -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        `id`, `family`, `source`, `target`, `source_emotion`, `target_emotion`, `source_answer`, `target_answer`; one
-        row a pair. Answers keep their leading space, which is part of the token.
+        `id`, `family`, `source`, `target`, `source_emotion`, `target_emotion`, `source_answer`, `target_answer`,
+        `emotion` (whose direction is patched, where it is not the source's; missing in the packaged ones); one row a
+        pair. Answers keep their leading space, which is part of the token.
 
     Raises
     ------

@@ -1,153 +1,61 @@
-"""Activation patching: put a source text's activations into a target text's run, site by site, token by token."""
+"""Activation patching: put a part of one text's activations into another text's run, site by site, place by place."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from emovec_sae.errors import ConfigError, CorpusError, ModelError
-from emovec_sae.interventions.edits import PatchResidual
+from emovec_sae.corpora.emotions import load_emotions
+from emovec_sae.decomposition.result import Decomposition
+from emovec_sae.directions.direction_set import DirectionSet
+from emovec_sae.errors import ConfigError, CorpusError, suggest
+from emovec_sae.interventions.patches.alignment import AlignedPair, Positions, check_positions
+from emovec_sae.interventions.patches.alignment import align as align_pairs
+from emovec_sae.interventions.patches.attribution import attributed_margins
+from emovec_sae.interventions.patches.carriers import Carrier
+from emovec_sae.interventions.patches.exact import exact_margins, plain_runs
+from emovec_sae.interventions.patches.request import Request
+from emovec_sae.interventions.patches.result import Patching
 from emovec_sae.models.model import Model
-from emovec_sae.models.seam import Prefix, forward
-from emovec_sae.models.tokens import Batch
-from emovec_sae.provenance import atomic, collect, write_json
-from emovec_sae.sites import Site, parse_sites
-from emovec_sae.stats.bootstrap import bootstrap_ratio
+from emovec_sae.provenance import collect
+from emovec_sae.saes.coder import SparseCoder
+from emovec_sae.sites import Site
 
-if TYPE_CHECKING:
-    import altair as alt
-
-PARTS = ("changed word", "just after", "between", "last token")
-"""Where a token stands, in words that fit every pair."""
-
-
-@dataclass(frozen=True)
-class AlignedPair:
-    """Two texts that differ in a span of equally many tokens.
-
-    Attributes
-    ----------
-    id, family
-        Names of the pair.
-    source, target
-        Token ids, of equal length.
-    answers
-        The one-token answers (source's, target's).
-    first, last
-        First and last token at which they differ.
-    """
-
-    id: str
-    family: str
-    source: tuple[int, ...]
-    target: tuple[int, ...]
-    answers: tuple[int, int]
-    first: int
-    last: int
-
-    def part(self, position: int) -> str:
-        """Name of a token's place, one of `PARTS`."""
-        if position == len(self.target) - 1:
-            return "last token"
-        if position <= self.last:
-            return "changed word"
-        return "just after" if position == self.last + 1 else "between"
-
-
-@dataclass(frozen=True)
-class Patching:
-    """The result of patching: how much of the source's answer each patch brings into the target's run.
-
-    Attributes
-    ----------
-    cells
-        One row a (pair, site, position): pair, family, site, layer, position (from the end, -1 is the last token),
-        part, patched, source, target (logit of the source's answer minus that of the target's), recovered.
-    skipped
-        Pairs that could not be aligned, with the reason: pair, reason.
-    provenance
-        Model, pairs, sites, what was patched.
-    """
-
-    cells: pd.DataFrame
-    skipped: pd.DataFrame
-    provenance: dict[str, Any]
-
-    def frame(self) -> pd.DataFrame:
-        """One row a (pair, site, position)."""
-        return self.cells
-
-    def map(self, *, seed: int = 0) -> pd.DataFrame:
-        """Recovered fraction over the pairs, by site and part of the text.
-
-        Returns
-        -------
-        pandas.DataFrame
-            site, layer, where, recovered, low, high, n: the ratio of means over pairs (mean of patched minus target,
-            over mean of source minus target), a pair's tokens of one part averaged, with a 95 % interval over pairs.
-        """
-        cells = self.cells.assign(
-            moved=self.cells["patched"] - self.cells["target"], gap=self.cells["source"] - self.cells["target"]
-        )
-        by_pair = cells.groupby(["site", "layer", "part", "pair"], sort=False, as_index=False)[["moved", "gap"]].mean()
-        rows = []
-        for (site, layer, part), some in by_pair.groupby(["site", "layer", "part"], sort=False):
-            ratio = bootstrap_ratio(some["moved"].to_numpy(), some["gap"].to_numpy(), seed=seed)
-            rows.append(
-                {
-                    "site": site,
-                    "layer": layer,
-                    "where": part,
-                    "recovered": ratio.value,
-                    "low": ratio.low,
-                    "high": ratio.high,
-                    "n": len(some),
-                }
-            )
-        found = pd.DataFrame(rows)
-        found["where"] = pd.Categorical(found["where"], PARTS, ordered=True)
-        return found.sort_values(["layer", "where"]).astype({"where": str}).reset_index(drop=True)
-
-    def best(self, *, seed: int = 0) -> dict[str, Any]:
-        """The (site, part) of the map with the largest recovered fraction: a maximum, so it flatters; see the map."""
-        row = self.map(seed=seed).sort_values("recovered", ascending=False).iloc[0]
-        return {str(name): value for name, value in row.items()}
-
-    def plot(self) -> alt.TopLevelMixin:
-        """The map as a heat map."""
-        from emovec_sae.charts import draw
-
-        return draw("patching", self.map())
-
-    def save(self, path: str | Path) -> Path:
-        """Write the cells as Parquet, with a JSON file of the skipped pairs and the provenance beside it."""
-        path = Path(path)
-        with atomic(path) as part:
-            self.cells.to_parquet(part, index=False)
-        facts = {"skipped": self.skipped.to_dict("records"), "provenance": self.provenance}
-        write_json(path.with_suffix(".json"), facts)
-        return path
+METHODS = ("exact", "attribution", "both")
+MODES = ("denoise", "noise")
 
 
 def patch(
     model: Model,
     pairs: pd.DataFrame,
     *,
-    sites: str | Site | Iterable[str | Site] = "resid_post.*",
-    what: str = "residual",
+    sites: str | Site | Iterable[str | Site] | None = None,
+    what: str | Sequence[str] = "residual",
+    positions: Positions = "tokens",
+    mode: Literal["denoise", "noise"] = "denoise",
+    method: Literal["exact", "attribution", "both"] = "exact",
+    align: Literal["token", "span"] = "token",
+    directions: DirectionSet | Sequence[DirectionSet] | None = None,
+    emotion: str | Mapping[str, str] | None = None,
+    emotions: str | Sequence[str] | None = None,
+    sae: SparseCoder | Sequence[SparseCoder] | None = None,
+    decomposition: Decomposition | Sequence[Decomposition] | None = None,
+    k: int | Sequence[int] = 16,
+    latents: Sequence[int] | None = None,
     limit: int | None = None,
+    seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Patching:
-    """Patch the whole residual of a source text into a target text, at every (site, token) from the changed word on.
+    """Patch a source text's activations, or a part of them, into a target text's run, from the changed word on.
 
     Recovered fraction = (m_patched - m_target) / (m_source - m_target), m the logit of the source's answer minus the
     logit of the target's at the last token: 0 nothing, 1 the source's answer whole (denoising; Zhang and Nanda 2023,
-    arXiv 2309.16042). Tokens before the changed word have equal activations in both runs and are not tried.
+    arXiv 2309.16042). With ``mode="noise"`` the target's activations go into the source's run, and the fraction is what
+    of the difference that takes away. Tokens before the changed word have equal activations in both runs and are not
+    tried.
 
     Parameters
     ----------
@@ -156,128 +64,155 @@ def patch(
     pairs
         From `load_pairs`: id, family, source, target, source_answer, target_answer.
     sites
-        Sites to patch.
+        Sites to patch; by default all blocks' ``resid_post`` (``attn_out``, ``mlp_out`` for these), or where there are
+        directions or an SAE. What is tied to sites of its own is patched at those of them that are named.
     what
-        ``residual``.
+        One or several of ``residual`` (the whole state of a site), ``attn_out``, ``mlp_out`` (what the blocks of
+        `sites` add), ``direction`` (the component along an emotion's direction), ``subspace`` (in the span of several),
+        ``latents`` (as deltas, the SAE's error stays), and the controls ``random_direction``, ``random_latents`` (as
+        many others among those that fire).
+    positions
+        ``tokens``: each by itself; ``spans``: each part of the text as a whole; or a list of parts, or of numbers from
+        the end (-1 is the last token).
+    mode, method
+        See above; ``attribution`` is the gradient's first-order approximation, ``both`` gives their agreement.
+    align
+        ``token`` skips pairs of unequal token counts; ``span`` aligns them around the differing span, whose tokens get
+        the mean over the other's.
+    directions
+        One or several sets, one a site.
+    emotion
+        Whose direction or latents: one for all pairs, or one a family. By default the pair's `emotion`, where its row
+        has one, else its `source_emotion`; pairs whose emotion is not among the directions are skipped.
+    emotions
+        Those that span the subspace, ``core`` for the 24; all of the set by default.
+    sae, decomposition
+        One or several, one a site; the decomposition ranks the latents of each emotion (dense ones are left out).
+    k
+        Number of latents, one or several.
+    latents
+        These latents for every pair, in place of a decomposition's.
     limit
         Use the first so many pairs that align.
+    seed
+        Of the random controls.
     progress
         Called with (pairs done, pairs in all).
 
+    Returns
+    -------
+    Patching
+        The same pairs for everything that is patched.
+
     Raises
     ------
-    ConfigError, CorpusError
-        If `what` is unknown, `limit` is below 1, or no pair aligns.
+    ConfigError, CorpusError, MismatchError
+        If an option is impossible, no pair can be used, or directions or SAE belong elsewhere.
     """
-    if what != "residual":
-        raise ConfigError(f"cannot patch '{what}'; what='residual' is supported")
-    if limit is not None and limit < 1:
-        raise ConfigError(f"limit is {limit}; at least 1 pair must be patched")
-    places = parse_sites(sites, model.n_layers)
-    aligned, skipped = align(model, pairs)
-    if not aligned:
-        raise CorpusError(
-            f"none of {len(pairs)} pairs aligns on {model.name}: "
-            f"{skipped['reason'].iloc[0] if len(skipped) else 'no pair was given'}"
-        )
-    chosen = aligned[:limit]
+    request = Request(
+        _several(what), sites, _several(directions), _several(sae), _several(decomposition),
+        emotion, _named(emotions), _several(k),
+        None if latents is None else tuple(int(one) for one in latents), seed,
+    )  # fmt: skip
+    _check(mode=mode, method=method, limit=limit)
+    check_positions(positions)
+    request.check()
+    carriers = request.carriers(model)
+    chosen, skipped = _usable(model, pairs, request, carriers, align)
+    chosen = chosen[:limit]
     rows: list[dict[str, Any]] = []
     for done, pair in enumerate(chosen, start=1):
-        rows += _patch_pair(model, pair, places)
+        rows += _patch_pair(model, pair, carriers, positions, mode=mode, method=method)
         if progress is not None:
             progress(done, len(chosen))
-    facts = {
-        "model": model.describe(),
-        "sites": [str(site) for site in places],
-        "what": what,
-        "pairs": [one.id for one in chosen],
-    }
+    if not rows:
+        raise ConfigError(f"none of the positions {positions} lies in or after the changed word of a pair")
+    facts = _facts(model, request, carriers, chosen)
+    places = positions if isinstance(positions, str) else list(positions)
+    facts |= {"positions": places, "mode": mode, "method": method, "align": align}
     return Patching(pd.DataFrame(rows), skipped, collect(**facts))
 
 
-def align(model: Model, pairs: pd.DataFrame) -> tuple[list[AlignedPair], pd.DataFrame]:
-    """Tokenise pairs and keep those that align token by token and have one-token answers.
-
-    Returns
-    -------
-    list of AlignedPair
-        The usable pairs.
-    pandas.DataFrame
-        The others: pair, reason.
-    """
-    found, skipped = [], []
-    for row in pairs.to_dict("records"):
-        source, target = model.tokens.encode([row["source"], row["target"]])
-        answers = model.tokens.encode([row["source_answer"], row["target_answer"]], special=False)
-        differing = [index for index, (a, b) in enumerate(zip(source, target, strict=False)) if a != b]
-        if len(source) != len(target):
-            reason = f"{len(source)} and {len(target)} tokens"
-        elif not differing:
-            reason = "source and target are the same"
-        elif any(len(one) != 1 for one in answers):
-            reason = f"answers of {len(answers[0])} and {len(answers[1])} tokens"
-        elif answers[0] == answers[1]:
-            reason = "both answers begin with the same token"
-        else:
-            ends = (answers[0][0], answers[1][0])
-            family = str(row.get("family") or "all")
-            found.append(
-                AlignedPair(row["id"], family, tuple(source), tuple(target), ends, differing[0], differing[-1])
-            )
-            continue
-        skipped.append({"pair": row["id"], "reason": reason})
-    return found, pd.DataFrame(skipped, columns=["pair", "reason"])
+def _several(one: Any) -> tuple[Any, ...]:
+    """One thing or several as a tuple; nothing is none."""
+    return () if one is None else tuple(one) if isinstance(one, list | tuple) else (one,)
 
 
-def _patch_pair(model: Model, pair: AlignedPair, sites: Sequence[Site]) -> list[dict[str, Any]]:
-    """Every (site, token) of one pair; a site's tokens are rows of one batch above the blocks run once."""
-    import torch
+def _named(emotions: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    if emotions == "core":
+        return load_emotions().core
+    return None if emotions is None else (emotions,) if isinstance(emotions, str) else tuple(emotions)
 
-    below = {Site("resid_post", layer) for site in sites if (layer := _base_layer(site)) >= 0}
-    runs = [torch.tensor([ids], device=model.device) for ids in (pair.source, pair.target)]
-    batches = [Batch(ids, torch.ones_like(ids, dtype=torch.bool)) for ids in runs]
-    source = forward(model, batches[0], read=sites, final=True)
-    target = forward(model, batches[1], read=below, final=True)
-    m_source, m_target = (float(_margin(model, one.final, pair)[0]) for one in (source, target))
-    positions = list(range(pair.first, len(pair.target)))
-    rows = []
-    for site in sites:
-        layer = _base_layer(site)
-        hidden = target.values[Site("resid_post", layer)] if layer >= 0 else None
-        prefix = Prefix(batches[1], layer, hidden).rows([0] * len(positions))
-        where = torch.zeros_like(prefix.batch.mask)
-        where[range(len(positions)), positions] = True
-        edit = PatchResidual(source.values[site], where, site)
-        patched = _margin(model, forward(model, prefix.batch, edits=[edit], prefix=prefix, final=True).final, pair)
-        for position, value in zip(positions, patched.tolist(), strict=True):
-            rows.append(
-                {
-                    "pair": pair.id,
-                    "family": pair.family,
-                    "site": str(site),
-                    "layer": site.layer,
-                    "position": position - len(pair.target),
-                    "part": pair.part(position),
-                    "patched": value,
-                    "source": m_source,
-                    "target": m_target,
-                    "recovered": (value - m_target) / (m_source - m_target) if m_source != m_target else np.nan,
-                }
-            )
+
+def _check(*, mode: str, method: str, limit: int | None) -> None:
+    if mode not in MODES:
+        raise ConfigError(f"mode is '{mode}'{suggest(mode, MODES)}; it must be {' or '.join(MODES)}")
+    if method not in METHODS:
+        raise ConfigError(f"method is '{method}'{suggest(method, METHODS)}; it must be one of {', '.join(METHODS)}")
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit is {limit}; at least 1 pair must be patched")
+
+
+def _usable(
+    model: Model, pairs: pd.DataFrame, request: Request, carriers: Sequence[Carrier], by: Literal["token", "span"]
+) -> tuple[list[AlignedPair], pd.DataFrame]:
+    """The pairs that align and whose emotion is known to all carriers, and the others with the reason."""
+    aligned, skipped = align_pairs(model, pairs, by=by)
+    kept, unknown = request.assign(aligned, carriers)
+    skipped = pd.concat([skipped, pd.DataFrame(unknown, columns=["pair", "reason"])], ignore_index=True)
+    if not kept:
+        reason = skipped["reason"].iloc[-1 if aligned else 0] if len(skipped) else "no pair was given"
+        done = "can be patched" if aligned else "aligns"
+        raise CorpusError(f"none of {len(pairs)} pairs {done} on {model.name}: {reason}")
+    return kept, skipped
+
+
+def _facts(model: Model, request: Request, carriers: Sequence[Carrier], pairs: Sequence[AlignedPair]) -> dict[str, Any]:
+    patched = {one.name: [str(site) for site in one.sites] for one in carriers}
+    return {
+        "model": model.describe(),
+        "what": list(request.what),
+        "patched": patched,
+        "sites": [str(site) for site in sorted({site for one in carriers for site in one.sites})],
+        "pairs": [one.id for one in pairs],
+        "emotions": {one.id: one.emotion for one in pairs if one.emotion is not None},
+        "directions": [one.fingerprint for one in request.directions],
+        "saes": [one.fingerprint for one in request.coders],
+        "seed": request.seed,
+    }
+
+
+def _patch_pair(
+    model: Model, pair: AlignedPair, carriers: Sequence[Carrier], positions: Positions, *, mode: str, method: str
+) -> list[dict[str, Any]]:
+    """Every cell of one pair. Noising is denoising with the texts exchanged, which turns the sign of every margin."""
+    runs = plain_runs(model, pair.swapped() if mode == "noise" else pair, carriers)
+    cells = list(runs.cells(carriers, positions))
+    columns: dict[str, list[float]] = {}
+    if method != "attribution":
+        columns["patched"] = exact_margins(model, runs, cells)
+    if method != "exact":
+        columns["patched" if method == "attribution" else "attributed"] = attributed_margins(model, runs, cells)
+    sign = -1.0 if mode == "noise" else 1.0
+    m_source, m_target = (runs.m_target, runs.m_source) if mode == "noise" else (runs.m_source, runs.m_target)
+    gap = runs.m_source - runs.m_target
+    rows: list[dict[str, Any]] = []
+    for cell, *found in zip(cells, *columns.values(), strict=True):
+        values = dict(zip(columns, found, strict=True))
+        rows.append(
+            {
+                "pair": pair.id,
+                "family": pair.family,
+                "what": cell.what,
+                "site": str(cell.site),
+                "layer": cell.site.layer,
+                "position": cell.tokens[-1] - len(runs.pair.target),
+                "part": cell.part,
+                "patched": sign * values["patched"],
+                "source": sign * m_source,
+                "target": sign * m_target,
+                "recovered": (values["patched"] - runs.m_target) / gap if gap else np.nan,
+                **({"attributed": sign * values["attributed"]} if method == "both" else {}),
+            }
+        )
     return rows
-
-
-def _base_layer(site: Site) -> int:
-    """The last block that runs unchanged below a patched site."""
-    return site.layer if site.stream == "resid_post" else site.layer - 1
-
-
-def _margin(model: Model, final: Any, pair: AlignedPair) -> Any:
-    """Logit of the source's answer minus that of the target's, at the last token, (batch,)."""
-    import torch
-
-    if final is None:
-        raise ModelError("the model gave no final state")
-    with torch.no_grad():
-        logits = model.head(final[:, -1])
-    return logits[:, pair.answers[0]] - logits[:, pair.answers[1]]

@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from emovec_sae.errors import ConfigError, CorpusError
-from emovec_sae.interventions.patching import align, patch
+from emovec_sae.interventions.patches.alignment import align
+from emovec_sae.interventions.patches.result import Patching
+from emovec_sae.interventions.patching import patch
 from emovec_sae.models.model import Model
 from emovec_sae.provenance import read_json
 
@@ -172,12 +174,10 @@ def test_the_map_is_the_ratio_of_means_over_pairs(tiny: Callable[..., Model], tm
         assert row["n"] == 5
     path = result.save(tmp_path / "patching.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(path), result.frame())
-    assert read_json(tmp_path / "patching.json")["provenance"]["what"] == "residual"
+    assert read_json(tmp_path / "patching.json")["provenance"]["what"] == ["residual"]
 
 
 def test_the_map_finds_the_planted_place() -> None:
-    from emovec_sae.interventions.patching import Patching
-
     random, rows = np.random.default_rng(0), []
     right = {
         ("resid_post.0", "changed word"): 1.0,
@@ -188,7 +188,14 @@ def test_the_map_finds_the_planted_place() -> None:
     for number in range(30):
         for (site, part), share in right.items():
             source, target = 2 + random.normal(0, 0.3), -2 + random.normal(0, 0.3)
-            facts = {"pair": str(number), "family": "f", "site": site, "layer": int(site[-1]), "position": -1}
+            facts = {
+                "pair": str(number),
+                "family": "f",
+                "what": "residual",
+                "site": site,
+                "layer": int(site[-1]),
+                "position": -1,
+            }
             patched = target + share * (source - target)
             rows.append({**facts, "part": part, "patched": patched, "source": source, "target": target})
     result = Patching(pd.DataFrame(rows), pd.DataFrame(), {})

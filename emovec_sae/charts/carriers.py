@@ -1,0 +1,134 @@
+"""What carries the answer: recovered fraction over layers, a curve for each thing that is moved, a panel a place."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from emovec_sae.charts import theme
+from emovec_sae.charts.frames import heading, interval, largest, require, rows, signed, span
+from emovec_sae.errors import ConfigError
+
+COLUMNS = ("what", "site", "layer", "where", "recovered", "low", "high", "n")
+"""One row a (thing moved, site, part of the text)."""
+
+STYLES: dict[str, tuple[str, tuple[int, ...], str]] = {
+    "residual": ("#111318", (1, 0), "circle"),
+    "direction": ("#d9770c", (7, 2), "square"),
+    "subspace": ("#b5568f", (9, 2, 2, 2), "diamond"),
+    "attn_out": ("#5f4b8b", (4, 2), "triangle-down"),
+    "mlp_out": ("#56a8dd", (6, 3, 1, 3), "triangle-right"),
+    "random direction": ("#8d9198", (2, 3), "cross"),
+    "random latents": ("#b4b7bc", (1, 3), "triangle-left"),
+}
+"""Colour, dash and shape of what has no number of latents."""
+
+LATENTS = (
+    ("#1f5fa8", (7, 2), "square"),
+    ("#1d9a82", (4, 2), "triangle-up"),
+    ("#e2a21b", (1, 2), "diamond"),
+    ("#54585f", (10, 4), "circle"),
+)
+"""Taken in turn by numbers of latents, the largest first."""
+
+_WIDTH, _HEIGHT = 260, 170
+
+
+def carriers(frame: pd.DataFrame) -> alt.VConcatChart:
+    """Draw the curves, layers along x, a panel for each part of the text, in the order of the text.
+
+    Parameters
+    ----------
+    frame
+        Columns of `COLUMNS`; at most four numbers of latents.
+
+    Raises
+    ------
+    ConfigError
+        If columns are missing, the table is empty, or something in it has no style.
+    """
+    table = require(frame, COLUMNS, family="carriers")
+    styles = _styles(list(dict.fromkeys(table["what"].astype(str))))
+    ends = table[["recovered", "low", "high"]].to_numpy(dtype=float)
+    known = pd.Series(ends.ravel()).dropna()
+    domain = (
+        [max(-1.0, min(0.0, float(known.min()))), min(1.5, max(1.0, float(known.max())))] if len(known) else [0.0, 1.0]
+    )
+    places = list(dict.fromkeys(table["where"].astype(str)))
+    panels = [_panel(table[table["where"] == place], place, styles, domain) for place in places]
+    title = heading(
+        "What carries the feeling from one text into the other",
+        f"n = {span(table['n'])} pairs a point; recovered fraction of the logit difference (0 nothing, 1 all of it)",
+        "bands and bars: 95 % intervals over the pairs",
+    )
+    pairs = [alt.hconcat(*panels[start : start + 2], spacing=18) for start in range(0, len(panels), 2)]
+    return theme.dress(alt.vconcat(*pairs, spacing=14).properties(title=title))
+
+
+def caption(frame: pd.DataFrame) -> str:
+    """Write the caption from the numbers of the table."""
+    table = require(frame, COLUMNS, family="carriers")
+    parts: list[str] = []
+    for what, group in table.groupby("what", sort=False):
+        if group["recovered"].notna().any():
+            best = largest(group, group["recovered"])
+            ends = interval(best["low"], best["high"])
+            parts.append(f"{what}: {signed(best['recovered'])} at {best['site']}, {best['where']} ({ends})")
+    return (
+        "Recovered fraction of the logit difference when one thing of the source text's run is put into the target's, "
+        f"at one layer and place; n = {span(table['n'])} pairs a point. Largest of each: {'; '.join(parts)}. "
+        "Intervals in brackets; the largest points are picked after the fact."
+    )
+
+
+def _styles(names: list[str]) -> dict[str, tuple[str, tuple[int, ...], str]]:
+    latents = sorted((one for one in names if one.startswith("k=")), key=lambda one: -int(one[2:]))
+    drawn = [one for one in names if one in STYLES or one.startswith("random, k=")] + latents
+    unknown = [one for one in names if one not in drawn]
+    if unknown or len(latents) > len(LATENTS):
+        what = f"'{unknown[0]}' has no style" if unknown else f"{len(latents)} numbers of latents, {len(LATENTS)} fit"
+        raise ConfigError(f"chart 'carriers' cannot be drawn: {what}; filter the frame first")
+    found = {one: STYLES.get(one, STYLES["random latents"]) for one in names if not one.startswith("k=")}
+    return found | dict(zip(latents, LATENTS, strict=False))
+
+
+def _panel(
+    table: pd.DataFrame, place: str, styles: dict[str, tuple[str, tuple[int, ...], str]], domain: list[float]
+) -> alt.LayerChart:
+    names = list(styles)
+    layers = [int(table["layer"].min()), int(table["layer"].max())]
+    colour = alt.Color(
+        "what:N",
+        scale=alt.Scale(domain=names, range=[styles[one][0] for one in names]),
+        legend=alt.Legend(title="moved", orient="right", symbolOpacity=1),
+    )
+    shape = alt.Shape("what:N", scale=alt.Scale(domain=names, range=[styles[one][2] for one in names]))
+    dash = alt.StrokeDash(
+        "what:N", scale=alt.Scale(domain=names, range=[list(styles[one][1]) for one in names]), legend=None
+    )
+    base = alt.Chart(rows(table)).encode(
+        x=alt.X(
+            "layer:Q",
+            title="layer (counted from 0)",
+            axis=alt.Axis(grid=False, tickMinStep=1, format="d"),
+            scale=alt.Scale(domain=layers, nice=False, padding=10),
+        )
+    )
+    y = alt.Y("recovered:Q", title="recovered", scale=alt.Scale(domain=domain))
+    alone = [name for name in names if table.loc[table["what"] == name, "layer"].nunique() == 1]  # a band needs two
+    sure = base.transform_filter("isValid(datum.low)")
+    band = sure.transform_filter(alt.FieldOneOfPredicate(field="what", oneOf=[n for n in names if n not in alone]))
+    bars = sure.transform_filter(alt.FieldOneOfPredicate(field="what", oneOf=alone))
+    low = alt.Y("low:Q", title="recovered", scale=alt.Scale(domain=domain))
+    tips = ["what:N", "site:N", "where:N", "recovered:Q", "low:Q", "high:Q", "n:Q"]
+    return alt.LayerChart(
+        layer=[
+            alt.Chart(rows(pd.DataFrame({"zero": [0.0]}))).mark_rule(color=theme.RULE).encode(y="zero:Q"),
+            band.mark_area(opacity=0.14, aria=False, clip=True).encode(color=colour, y=low, y2="high:Q"),
+            bars.mark_rule(clip=True).encode(color=colour, y=low, y2="high:Q"),
+            base.mark_line(strokeWidth=1.7, clip=True).encode(y=y, color=colour, strokeDash=dash),
+            base.mark_point(filled=True, size=30, opacity=1, clip=True).encode(
+                y=y, color=colour, shape=shape, tooltip=tips
+            ),
+        ]
+    ).properties(width=_WIDTH, height=_HEIGHT, title=alt.Title(text=place, fontSize=11, offset=4))

@@ -1,0 +1,209 @@
+"""Which token of one text stands for which token of the other, and what the places are called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from emovec_sae.errors import ConfigError, suggest
+from emovec_sae.models.model import Model
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PARTS = ("changed word", "just after", "between", "last token")
+"""Where a token stands, in words that fit every pair."""
+
+Positions = Literal["tokens", "spans"] | Sequence[str] | Sequence[int]
+"""Places to patch: every token, every part as a whole, named parts as wholes, or tokens counted from the end."""
+
+
+@dataclass(frozen=True)
+class AlignedPair:
+    """Two texts that differ in one span; what is before it is the same, what follows aligns from the end.
+
+    Attributes
+    ----------
+    id, family
+        Names of the pair.
+    source, target
+        Token ids.
+    answers
+        The one-token answers (source's, target's).
+    first, last
+        First and last token of the target's span.
+    source_last
+        Last token of the source's span, which begins at `first` too.
+    emotion
+        Whose direction or latents are patched for this pair (its `emotion`, else its `source_emotion`), None where none
+        is known.
+    """
+
+    id: str
+    family: str
+    source: tuple[int, ...]
+    target: tuple[int, ...]
+    answers: tuple[int, int]
+    first: int
+    last: int
+    source_last: int
+    emotion: str | None = None
+
+    def part(self, position: int) -> str:
+        """Name of a token's place, one of `PARTS`."""
+        if position == len(self.target) - 1:
+            return "last token"
+        if position <= self.last:
+            return "changed word"
+        return "just after" if position == self.last + 1 else "between"
+
+    def swapped(self) -> AlignedPair:
+        """The pair with source and target exchanged; the emotion stays the one that it was."""
+        return replace(
+            self,
+            source=self.target,
+            target=self.source,
+            answers=(self.answers[1], self.answers[0]),
+            last=self.source_last,
+            source_last=self.last,
+        )
+
+    def onto_target(self, source: Tensor) -> Tensor:
+        """Values of the source's tokens, (source tokens, d), at the places of the target's, (target tokens, d).
+
+        Spans of unequal length have no tokens in common: each token of the target's gets the mean over the source's.
+        """
+        import torch
+
+        if self.source_last == self.last:
+            return source
+        span = source[self.first : self.source_last + 1].mean(dim=0, keepdim=True)
+        wide = span.expand(self.last + 1 - self.first, -1)
+        return torch.cat([source[: self.first], wide, source[self.source_last + 1 :]])
+
+    def places(self, positions: Positions) -> list[tuple[str, tuple[int, ...]]]:
+        """The places to patch: name of the part, and the target's tokens that are replaced together.
+
+        Tokens before the span have equal states in both runs and are none; a number from the end that falls there (or
+        into a span of uneven length) gives no place of this pair.
+        """
+        tokens, even = range(self.first, len(self.target)), self.source_last == self.last
+        singles = tokens if even else tokens[self.last + 1 - self.first :]  # an uneven span goes as a whole
+        if positions == "tokens":
+            whole = [] if even else [("changed word", tuple(tokens[: self.last + 1 - self.first]))]
+            return whole + [(self.part(one), (one,)) for one in singles]
+        if positions != "spans" and any(isinstance(one, int) for one in positions):
+            wanted = [len(self.target) + int(one) for one in positions]
+            return [(self.part(one), (one,)) for one in wanted if one in singles]
+        names = PARTS if positions == "spans" else tuple(str(one) for one in positions)
+        spans = [(name, tuple(one for one in tokens if self.part(one) == name)) for name in names]
+        return [(name, some) for name, some in spans if some]
+
+
+def check_positions(positions: Positions) -> None:
+    """Refuse what names no place.
+
+    Raises
+    ------
+    ConfigError
+        If a part is unknown, a number is not negative, or nothing is named.
+    """
+    if isinstance(positions, str):
+        if positions not in ("tokens", "spans"):
+            raise ConfigError(
+                f"positions is '{positions}'{suggest(positions, ('tokens', 'spans', *PARTS))}; it must be tokens, "
+                f"spans, a list of parts ({', '.join(PARTS)}), or a list of numbers from the end such as [-1]"
+            )
+        return
+    if not positions:
+        raise ConfigError("positions is an empty list; name at least one part or token")
+    for one in positions:
+        if isinstance(one, int) and one >= 0:
+            raise ConfigError(f"position {one} is not negative; tokens are counted from the end, -1 is the last")
+        if isinstance(one, str) and one not in PARTS:
+            raise ConfigError(f"unknown part '{one}'{suggest(one, PARTS)}; parts are {', '.join(PARTS)}")
+    if len({isinstance(one, int) for one in positions}) > 1:
+        raise ConfigError(f"positions mixes parts and numbers: {list(positions)}; give one kind")
+
+
+def align(
+    model: Model, pairs: pd.DataFrame, *, by: Literal["token", "span"] = "token"
+) -> tuple[list[AlignedPair], pd.DataFrame]:
+    """Tokenise pairs and keep those that align and have one-token answers.
+
+    Parameters
+    ----------
+    model
+        Its tokenizer decides.
+    pairs
+        From `load_pairs`.
+    by
+        ``token``: both texts have equally many tokens. ``span``: the differing spans may differ in length; where one is
+        empty (an insertion) it is widened by the token after it.
+
+    Returns
+    -------
+    list of AlignedPair
+        The usable pairs.
+    pandas.DataFrame
+        The others: pair, reason.
+
+    Raises
+    ------
+    ConfigError
+        If `by` is unknown.
+    """
+    if by not in ("token", "span"):
+        raise ConfigError(f"align is '{by}'{suggest(by, ('token', 'span'))}; it must be token or span")
+    found: list[AlignedPair] = []
+    skipped: list[dict[str, str]] = []
+    for row in pairs.to_dict("records"):
+        one = _aligned(model, row, by)
+        if isinstance(one, str):
+            skipped.append({"pair": str(row["id"]), "reason": one})
+        else:
+            found.append(one)
+    return found, pd.DataFrame(skipped, columns=["pair", "reason"])
+
+
+def _aligned(model: Model, row: dict[Any, Any], by: str) -> AlignedPair | str:
+    """The pair, or why it cannot be used."""
+    source, target = model.tokens.encode([row["source"], row["target"]])
+    answers = model.tokens.encode([row["source_answer"], row["target_answer"]], special=False)
+    if source == target:
+        return "source and target are the same"
+    if by == "token" and len(source) != len(target):
+        return f"{len(source)} and {len(target)} tokens"
+    span = _span(source, target)
+    if isinstance(span, str):
+        return span
+    if any(len(one) != 1 for one in answers):
+        return f"answers of {len(answers[0])} and {len(answers[1])} tokens"
+    if answers[0] == answers[1]:
+        return "both answers begin with the same token"
+    first, after = span
+    emotion = next((row[name] for name in ("emotion", "source_emotion") if isinstance(row.get(name), str)), None)
+    family = str(row["family"]) if isinstance(row.get("family"), str) else "all"
+    return AlignedPair(
+        str(row["id"]), family, tuple(source), tuple(target), (answers[0][0], answers[1][0]),
+        first, len(target) - after - 1, len(source) - after - 1, emotion,
+    )  # fmt: skip
+
+
+def _span(source: list[int], target: list[int]) -> tuple[int, int] | str:
+    """First differing token and the number of equal tokens after the span, or why there is no usable span."""
+    least = min(len(source), len(target))
+    first = next((i for i in range(least) if source[i] != target[i]), least)
+    after = next((i for i in range(least - first) if source[-1 - i] != target[-1 - i]), least - first)
+    if len(source) == len(target):
+        return first, after
+    if least - first == after:  # one span is empty: the token after an insertion is the first that can know of it
+        after -= 1
+    if after < 1:
+        return "texts of unequal length that differ up to the end: no token after the difference is left to align"
+    if first == 0:
+        return "spans of unequal length that begin at the first token, whose state is the attention sink"
+    return first, after

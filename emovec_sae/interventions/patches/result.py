@@ -1,0 +1,224 @@
+"""The result of patching: cells, their map over the pairs, what carries how much, what a gradient foretold of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from emovec_sae.errors import ConfigError, suggest
+from emovec_sae.interventions.patches.alignment import PARTS
+from emovec_sae.provenance import atomic, write_json
+from emovec_sae.stats.bootstrap import Interval, bootstrap_ratio
+
+if TYPE_CHECKING:
+    import altair as alt
+
+Cluster = Literal["auto", "pair", "family"]
+FAMILIES = 4
+"""From so many families on, intervals are over families unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class Patching:
+    """How much of the source's answer each patch brings into the target's run or, with noise, takes from the source's.
+
+    Attributes
+    ----------
+    cells
+        One row a (pair, what, site, place): pair, family, what, site, layer, position (of the place's last token, from
+        the end: -1 is the last token), part, patched, source, target (logit of the source's answer minus that of the
+        target's), recovered; with ``method="both"`` also attributed, what the gradient promises in place of `patched`.
+    skipped
+        Pairs that could not be used, with the reason: pair, reason.
+    provenance
+        Model, pairs, what was patched at which sites, mode and method.
+    """
+
+    cells: pd.DataFrame
+    skipped: pd.DataFrame
+    provenance: dict[str, Any]
+
+    def frame(self) -> pd.DataFrame:
+        """One row a (pair, what, site, place)."""
+        return self.cells
+
+    def map(self, *, cluster: Cluster = "auto", seed: int = 0) -> pd.DataFrame:
+        """Recovered fraction over the pairs, by what is moved, site and part of the text.
+
+        Parameters
+        ----------
+        cluster
+            What is independent: each ``pair``, or only the ``family``; ``auto`` takes families if there are at least
+            four (an interval over fewer says little), else pairs.
+        seed
+            Of the bootstrap.
+
+        Returns
+        -------
+        pandas.DataFrame
+            what, site, layer, where, recovered, low, high, n (pairs), clusters: the ratio of means over pairs (mean of
+            what the patch moved, over mean of the whole difference), a pair's tokens of one part averaged, with a 95 %
+            interval.
+        """
+        return self._summary([], cluster, seed)
+
+    def by_family(self, *, seed: int = 0) -> pd.DataFrame:
+        """The map of each family of pairs, with intervals over its pairs: `family` and the columns of `map`."""
+        return self._summary(["family"], "pair", seed)
+
+    def shares(self, *, of: str = "residual", cluster: Cluster = "auto", seed: int = 0) -> pd.DataFrame:
+        """What each thing moves, as a share of what another moves at the same site and place in the same pairs.
+
+        Parameters
+        ----------
+        of
+            The whole, a value of `what`.
+        cluster, seed
+            As in `map`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            what, of, site, layer, where, share, low, high, n, clusters; NaN where the whole does not clearly move.
+
+        Raises
+        ------
+        ConfigError
+            If `of` was not patched, or nothing else at its sites.
+        """
+        names = self.whats
+        if of not in names:
+            raise ConfigError(f"'{of}' was not patched{suggest(of, names)}; there are {', '.join(names)}")
+        means = self._by_pair()
+        keys = ["site", "layer", "part", "pair", "family"]
+        both = means[means["what"] != of].merge(
+            means.loc[means["what"] == of, [*keys, "moved"]], on=keys, suffixes=("", "_whole")
+        )
+        if both.empty:
+            raise ConfigError(f"nothing was patched beside '{of}' at its sites; name more in what=[...]")
+        rows: list[dict[str, Any]] = []
+        for (what, site, layer, part), some in both.groupby(["what", "site", "layer", "part"], sort=False):
+            told = self._ratio(some, "moved", "moved_whole", cluster, seed)
+            named = {"what": what, "of": of, "site": site, "layer": layer, "where": part}
+            rows.append({**named, "share": told.value, **_ends(told)})
+        return self._ordered(pd.DataFrame(rows), [])
+
+    def agreement(self, *, by: Literal["what", "layer"] = "what") -> pd.DataFrame:
+        """How well attribution foretold the exact effects, over cells: needs ``method="both"``.
+
+        Parameters
+        ----------
+        by
+            One row a thing that was moved, or a thing and layer.
+
+        Returns
+        -------
+        pandas.DataFrame
+            what, (layer,) kind (pearson, spearman), value, low, high, n (cells), clusters (pairs). Correlated are the
+            changes of the margin in logits; the interval is over pairs, whose cells are far from independent.
+
+        Raises
+        ------
+        ConfigError
+            If the exact and the approximate effects were not both computed.
+        """
+        from emovec_sae.stats.clustered_correlation import clustered_correlation
+
+        if "attributed" not in self.cells:
+            raise ConfigError("agreement needs both ways of patching; run patch(..., method='both')")
+        base = "source" if self.noise else "target"
+        rows: list[dict[str, Any]] = []
+        for names, some in self.cells.groupby(["what"] if by == "what" else ["what", "layer"], sort=False):
+            exact, promised = some["patched"] - some[base], some["attributed"] - some[base]
+            for kind in ("pearson", "spearman"):
+                told = clustered_correlation(exact, promised, some["pair"], kind=kind)
+                named = dict(zip(("what", "layer"), names, strict=False))
+                rows.append({**named, "kind": kind, "value": told.value, **_ends(told)})
+        return pd.DataFrame(rows)
+
+    @property
+    def whats(self) -> list[str]:
+        """What was moved, in the order in which it was asked for."""
+        return list(dict.fromkeys(self.cells["what"]))
+
+    @property
+    def noise(self) -> bool:
+        """Whether the target's states were put into the source's run."""
+        return self.provenance.get("mode") == "noise"
+
+    def best(self, *, seed: int = 0) -> dict[str, Any]:
+        """The row of the map with the largest recovered fraction: a maximum, so it flatters; see the map."""
+        row = self.map(seed=seed).sort_values("recovered", ascending=False).iloc[0]
+        return {str(name): value for name, value in row.items()}
+
+    def facts(self) -> dict[str, Any]:
+        """The summary for machines: pairs, skipped, sites, recovered (the map), and the agreement if there is one."""
+        found = {
+            "pairs": int(self.cells["pair"].nunique()),
+            "skipped": len(self.skipped),
+            "sites": self.provenance["sites"],
+            "what": self.whats,
+            "mode": self.provenance["mode"],
+            "method": self.provenance["method"],
+            "recovered": self.map().to_dict("records"),
+        }
+        return found | ({"agreement": self.agreement().to_dict("records")} if "attributed" in self.cells else {})
+
+    def plot(self) -> alt.TopLevelMixin:
+        """The map: a heat map, or, where several things were moved, their curves over layers beside each other."""
+        if len(self.whats) > 1:
+            from emovec_sae.charts.carriers import carriers
+
+            return carriers(self.map())
+        from emovec_sae.charts import draw
+
+        return draw("patching", self.map())
+
+    def save(self, path: str | Path) -> Path:
+        """Write the cells as Parquet, with a JSON file of the skipped pairs and the provenance beside it."""
+        path = Path(path)
+        with atomic(path) as part:
+            self.cells.to_parquet(part, index=False)
+        facts = {"skipped": self.skipped.to_dict("records"), "provenance": self.provenance}
+        write_json(path.with_suffix(".json"), facts)
+        return path
+
+    def _by_pair(self) -> pd.DataFrame:
+        """What was moved, and the whole difference, in each pair at each site and part."""
+        base, other = ("source", "target") if self.noise else ("target", "source")
+        cells = self.cells.assign(
+            moved=self.cells["patched"] - self.cells[base], gap=self.cells[other] - self.cells[base]
+        )
+        keys = ["what", "site", "layer", "part", "pair", "family"]
+        return cells.groupby(keys, sort=False, as_index=False)[["moved", "gap"]].mean()
+
+    def _summary(self, extra: Sequence[str], cluster: Cluster, seed: int) -> pd.DataFrame:
+        keys = [*extra, "what", "site", "layer", "part"]
+        rows: list[dict[str, Any]] = []
+        for names, some in self._by_pair().groupby(keys, sort=False):
+            told = self._ratio(some, "moved", "gap", cluster, seed)
+            named = dict(zip([*keys[:-1], "where"], names, strict=True))
+            rows.append({**named, "recovered": told.value, **_ends(told)})
+        return self._ordered(pd.DataFrame(rows), extra)
+
+    def _ratio(self, some: pd.DataFrame, top: str, bottom: str, cluster: Cluster, seed: int) -> Interval:
+        if cluster not in ("auto", "pair", "family"):
+            raise ConfigError(f"cluster is '{cluster}'; it must be auto, pair or family")
+        over = cluster == "family" or (cluster == "auto" and self.cells["family"].nunique() >= FAMILIES)
+        groups = some["family"].to_numpy() if over else None
+        return bootstrap_ratio(some[top].to_numpy(), some[bottom].to_numpy(), groups, seed=seed)
+
+    def _ordered(self, found: pd.DataFrame, extra: Sequence[str]) -> pd.DataFrame:
+        """Things in the order asked for, layers upward, places in the order of the text."""
+        found["where"] = pd.Categorical(found["where"], PARTS, ordered=True)
+        found["what"] = pd.Categorical(found["what"], self.whats, ordered=True)
+        found = found.sort_values([*extra, "what", "layer", "where"], kind="stable")
+        return found.astype({"where": str, "what": str}).reset_index(drop=True)
+
+
+def _ends(told: Interval) -> dict[str, Any]:
+    return {"low": told.low, "high": told.high, "n": told.n, "clusters": told.clusters}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from emovec_sae.decomposition.result import Decomposition
 from emovec_sae.directions.direction_set import DirectionSet
 from emovec_sae.errors import ConfigError, MismatchError
+from emovec_sae.interventions.comparison.names import SHARE, LatentArm
 from emovec_sae.interventions.edits import AddLatents, Shift, Steer
 from emovec_sae.saes.coder import SparseCoder
 from emovec_sae.sites import Site
@@ -41,35 +43,124 @@ def raw_arms(directions: DirectionSet, emotions: list[str]) -> list[Arm]:
     return [Arm("raw", emotion, Steer(directions[emotion], coefficient=1.0)) for emotion in emotions]
 
 
+class Chosen(Protocol):
+    """Latents of emotions with amounts: a `Decomposition`, or a `Selection` by another selector."""
+
+    @property
+    def k(self) -> int:
+        """The most latents of an emotion."""
+        ...
+
+    @property
+    def sae(self) -> str:
+        """Name of the SAE."""
+        ...
+
+    @property
+    def sae_fingerprint(self) -> str:
+        """What tells the SAE from others."""
+        ...
+
+    def latents(self, emotion: str, k: int | None = None, *, dense: bool = True) -> tuple[np.ndarray, np.ndarray]:
+        """The first k latents of an emotion and their amounts."""
+        ...
+
+
 def latent_arms(
-    decomposition: Decomposition, coder: SparseCoder, emotions: list[str], *, sizes: tuple[int, ...] = (1, 4, 16)
+    decomposition: Chosen,
+    coder: SparseCoder,
+    emotions: list[str],
+    *,
+    sizes: tuple[int, ...] = (1, 4, 16),
+    selector: str = SHARE,
 ) -> list[Arm]:
-    """The k latents with the largest share of each vector, in the amounts in which they compose it.
+    """The first k latents of each vector, in the amounts in which they compose it.
 
     Dense latents (active on more than a tenth of the tokens) are left out: they would top every emotion.
+
+    Parameters
+    ----------
+    decomposition
+        A decomposition, or a selection from `emovec_sae.interventions.comparison.selectors`.
+    coder
+        The SAE that it was made with.
+    emotions, sizes
+        Which emotions, and every k.
+    selector
+        What the arms are called after: ``k=16`` by Delta share, ``k=16, omp`` otherwise.
+
+    Raises
+    ------
+    MismatchError
+        If the SAE is another one.
+    ConfigError
+        If an emotion has fewer latents than an arm wants.
     """
-    if decomposition.sae_fingerprint != coder.fingerprint:
-        raise MismatchError(
-            f"the decomposition was made with SAE '{decomposition.sae}' ({decomposition.sae_fingerprint[:8]}), this "
-            f"one is '{coder.name}' ({coder.fingerprint[:8]}); its latents have other meanings: decompose with this one"
-        )
-    rows = coder.directions.cpu().numpy()
-    found = []
+    rows = _rows(decomposition, coder)
+    found: list[Arm] = []
     for emotion in emotions:
         for k in sizes:
             latents, amounts = _first(decomposition, emotion, k)
-            found.append(Arm(f"k={k}", emotion, AddLatents(rows, latents, amounts, site=coder.site, coefficient=1.0)))
+            edit = AddLatents(rows, latents, amounts, site=coder.site, coefficient=1.0)
+            found.append(Arm(str(LatentArm("latents", k, selector)), emotion, edit))
     return found
 
 
-def _first(decomposition: Decomposition, emotion: str, k: int) -> tuple[np.ndarray, np.ndarray]:
-    there = len(decomposition.latents(emotion, dense=False)[0])
+def remainder_arms(
+    contrast: Decomposition,
+    coder: SparseCoder,
+    emotions: list[str],
+    *,
+    sizes: tuple[int, ...] = (1, 4, 16),
+    chosen: Chosen | None = None,
+    selector: str = SHARE,
+) -> list[Arm]:
+    """What is left of each vector without its first k latents: v - v_k, so that the two arms add up to the vector.
+
+    Parameters
+    ----------
+    contrast
+        The decomposition that holds the vectors in full length.
+    coder, emotions, sizes, selector
+        As in `latent_arms`.
+    chosen
+        Whose latents are taken away, by default those of `contrast`.
+
+    Raises
+    ------
+    MismatchError, ConfigError
+        As `latent_arms`; also if nothing is left.
+    """
+    rows = _rows(contrast if chosen is None else chosen, coder)
+    found: list[Arm] = []
+    for emotion in emotions:
+        vector = contrast.vectors[contrast.row(emotion)].astype(np.float64)
+        for k in sizes:
+            latents, amounts = _first(contrast if chosen is None else chosen, emotion, k)
+            left = vector - np.asarray(amounts, np.float64) @ rows[latents].astype(np.float64)
+            edit = Shift(left.astype(np.float32), site=coder.site, coefficient=1.0)
+            found.append(Arm(str(LatentArm("remainder", k, selector)), emotion, edit))
+    return found
+
+
+def _rows(chosen: Chosen, coder: SparseCoder) -> np.ndarray:
+    """Unit decoder rows, after a check that they are those that the latents were chosen among."""
+    if chosen.sae_fingerprint != coder.fingerprint:
+        raise MismatchError(
+            f"the decomposition was made with SAE '{chosen.sae}' ({chosen.sae_fingerprint[:8]}), this "
+            f"one is '{coder.name}' ({coder.fingerprint[:8]}); its latents have other meanings: decompose with this one"
+        )
+    return coder.directions.cpu().numpy()
+
+
+def _first(chosen: Chosen, emotion: str, k: int) -> tuple[np.ndarray, np.ndarray]:
+    there = len(chosen.latents(emotion, dense=False)[0])
     if there < k:
         raise ConfigError(
             f"the decomposition of '{emotion}' holds {there} latents that are not dense, an arm wants {k}; "
-            f"decompose with a k above {decomposition.k}"
+            f"decompose with a k above {chosen.k}"
         )
-    return decomposition.latents(emotion, k, dense=False)  # a pursuit's amounts are fitted to just these k
+    return chosen.latents(emotion, k, dense=False)  # a pursuit's amounts are fitted to just these k
 
 
 def random_arms(site: Site, d_model: int, *, draws: int, seed: int) -> list[Arm]:

@@ -39,8 +39,16 @@ if TYPE_CHECKING:
     from emovec_sae.interventions.compare import compare as compare
     from emovec_sae.interventions.dose import calibrate as calibrate
     from emovec_sae.interventions.edits import Ablate as Ablate
+    from emovec_sae.interventions.edits import AblateLatents as AblateLatents
     from emovec_sae.interventions.edits import AddLatents as AddLatents
+    from emovec_sae.interventions.edits import ByRow as ByRow
+    from emovec_sae.interventions.edits import ClampLatents as ClampLatents
+    from emovec_sae.interventions.edits import ClampProjection as ClampProjection
+    from emovec_sae.interventions.edits import PatchDirection as PatchDirection
+    from emovec_sae.interventions.edits import PatchLatents as PatchLatents
     from emovec_sae.interventions.edits import PatchResidual as PatchResidual
+    from emovec_sae.interventions.edits import SaePassThrough as SaePassThrough
+    from emovec_sae.interventions.edits import ScaleLatents as ScaleLatents
     from emovec_sae.interventions.edits import Steer as Steer
     from emovec_sae.interventions.patching import patch as patch
     from emovec_sae.models.generate import generate as generate
@@ -63,8 +71,12 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "Ablate": "interventions.edits",
+    "AblateLatents": "interventions.edits",
     "Activations": "store.reader",
     "AddLatents": "interventions.edits",
+    "ByRow": "interventions.edits",
+    "ClampLatents": "interventions.edits",
+    "ClampProjection": "interventions.edits",
     "Corpus": "corpora.frame",
     "DiffMean": "directions.estimators",
     "DirectionSet": "directions.direction_set",
@@ -73,8 +85,12 @@ _PUBLIC = {
     "LogisticProbe": "directions.estimators",
     "NeutralComponents": "directions.denoise",
     "PCADirection": "directions.estimators",
+    "PatchDirection": "interventions.edits",
+    "PatchLatents": "interventions.edits",
     "PatchResidual": "interventions.edits",
     "RidgeAxis": "directions.estimators",
+    "SaePassThrough": "interventions.edits",
+    "ScaleLatents": "interventions.edits",
     "ShrinkageLDA": "directions.estimators",
     "Site": "sites",
     "Steer": "interventions.edits",

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emovec_sae.errors import ConfigError
+from emovec_sae.models.hooks import edited
 from emovec_sae.models.model import Model
-from emovec_sae.models.seam import Edit, apply_edits, read_value, write_value
+from emovec_sae.models.positions import locate
+from emovec_sae.models.seam import Edit
 from emovec_sae.models.tokens import pad
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 
 def generate(
     model: Model,
-    prompts: str | Sequence[str],
+    prompts: str | Sequence[str | Sequence[Mapping[str, str]]],
     *,
     edits: Sequence[Edit] = (),
     max_new_tokens: int = 40,
@@ -34,7 +35,8 @@ def generate(
     model
         The model.
     prompts
-        One text or several; several share a batch.
+        One text or several; several share a batch. Among several, with the chat template, a list of
+        ``{"role", "content"}`` is a conversation.
     edits
         Edits such as `Steer`; without any, this is the model's own generation.
     max_new_tokens
@@ -55,10 +57,9 @@ def generate(
     """
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
     use_chat = model.tokens.chat if chat is None else chat
-    ids = [model.tokens.chat_prompt(text) for text in texts] if use_chat else model.tokens.encode(texts)
-    found = generate_ids(
-        model, ids, edits=edits, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed
-    )
+    ids, named = locate(model.tokens, texts, [edit.positions for edit in edits], chat=use_chat)
+    options: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "seed": seed, "named": named}
+    found = generate_ids(model, ids, edits=edits, max_new_tokens=max_new_tokens, **options)
     return [model.tokens.decode(row) for row in found.tolist()]
 
 
@@ -71,8 +72,11 @@ def generate_ids(
     temperature: float = 0.0,
     top_p: float = 1.0,
     seed: int = 0,
+    named: Mapping[str, Sequence[np.ndarray]] | None = None,
 ) -> Tensor:
     """Continue token sequences; see `generate`.
+
+    Edits at ``span:`` or ``role:`` need `named`, which `positions.locate` gives with the token ids.
 
     Returns
     -------
@@ -83,45 +87,15 @@ def generate_ids(
 
     if max_new_tokens < 1:
         raise ConfigError(f"max_new_tokens is {max_new_tokens}; at least 1 token must be generated")
-    batch = pad(prompts, pad_id=model.tokens.pad_id, device=model.device, side="left")
+    batch = pad(prompts, pad_id=model.tokens.pad_id, device=model.device, side="left", named=named)
     options: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
         "do_sample": temperature > 0,
         "pad_token_id": model.tokens.pad_id,
         **({"temperature": temperature, "top_p": top_p} if temperature > 0 else {}),
     }
-    with torch.no_grad(), torch.random.fork_rng(enabled=temperature > 0), _no_loop_warning():
+    with torch.no_grad(), torch.random.fork_rng(enabled=temperature > 0), edited(model, batch, edits):
         if temperature > 0:
             torch.manual_seed(seed)
-        if edits:
-            result = _generate_edited(model, batch.inputs(), batch.mask, edits, options)
-        else:
-            result = model.module.generate(**batch.inputs(), **options)  # pyright: ignore[reportCallIssue]
+        result: Any = model.module.generate(**batch.inputs(), **options)  # pyright: ignore[reportCallIssue]
     return result[:, batch.input_ids.shape[1] :]
-
-
-def _generate_edited(
-    model: Model, inputs: dict[str, Tensor], mask: Tensor, edits: Sequence[Edit], options: dict[str, Any]
-) -> Any:
-    import nnsight
-    import torch
-
-    by_site = {site: [edit for edit in edits if edit.site == site] for site in sorted({edit.site for edit in edits})}
-    with model.net.generate(**options) as tracer:
-        with tracer.invoke(inputs):
-            # without this loop an edit would touch the prompt only, and nothing would say so
-            for step, _ in enumerate(tracer.iter[:]):
-                now = mask if step == 0 else torch.ones_like(mask[:, :1])
-                for site, own in by_site.items():
-                    write_value(model, site, apply_edits(read_value(model, site), own, now, step=step))
-        with tracer.invoke():
-            result = nnsight.save(tracer.result)
-    return result
-
-
-@contextmanager
-def _no_loop_warning() -> Generator[None]:
-    """An open loop over steps ends by design; nnsight warns of it each time."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*was never reached.*", category=UserWarning)
-        yield

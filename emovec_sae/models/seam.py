@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from emovec_sae.errors import ModelError
 from emovec_sae.models.model import Model
+from emovec_sae.models.positions import Positions
 from emovec_sae.models.tokens import Batch
 from emovec_sae.models.traces import read_places
 from emovec_sae.sites import Site
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-POSITIONS = ("all", "prompt", "generated", "last")
-"""Tokens that an edit may be confined to."""
 
 
 @runtime_checkable
@@ -28,7 +26,8 @@ class Edit(Protocol):
     site
         Where it acts.
     positions
-        One of ``all``, ``prompt``, ``generated``, ``last`` (the last token at hand: of the prompt, then each new one).
+        Tokens it may act on, as `Positions` reads them: ``all``, ``prompt``, ``generated``, ``last``, ``from:N``,
+        ``span:FIRST-LAST``, ``role:user``.
     """
 
     @property
@@ -69,8 +68,7 @@ class Prefix:
         import torch
 
         index = torch.as_tensor(rows, device=self.batch.input_ids.device)
-        batch = Batch(*(None if one is None else one[index] for one in _parts(self.batch)))  # pyright: ignore[reportArgumentType]
-        return Prefix(batch, self.layer, None if self.hidden is None else self.hidden[index])
+        return Prefix(self.batch.rows(index), self.layer, None if self.hidden is None else self.hidden[index])
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,7 @@ def forward(
         for layer in range(start + 1):
             envoy_of(model, model.blocks.layers[layer]).skip(hidden)
         for site in ahead:
-            value = apply_edits(read_value(model, site), by_site.get(site, ()), batch.mask, step=0)
+            value = apply_edits(read_value(model, site), by_site.get(site, ()), batch)
             if site in by_site:
                 write_value(model, site, value)
             if site in wanted:
@@ -186,27 +184,14 @@ def _resume(
     early = [str(site) for site in {*by_site, *wanted} if site < here]
     if early:
         raise ModelError(f"sites {', '.join(sorted(early))} lie below block {prefix.layer}, which is not run again")
-    return prefix.layer, apply_edits(prefix.hidden, by_site.get(here, ()), batch.mask, step=0)
+    return prefix.layer, apply_edits(prefix.hidden, by_site.get(here, ()), batch)
 
 
-def apply_edits(value: Tensor, edits: Sequence[Edit], mask: Tensor, *, step: int) -> Tensor:
-    """Apply edits of one site in their order; `mask` is True at the real tokens of this step."""
+def apply_edits(value: Tensor, edits: Sequence[Edit], batch: Batch, *, step: int = 0) -> Tensor:
+    """Apply edits of one site in their order, in a step of generation from `batch` (step 0 is the batch itself)."""
     for edit in edits:
-        value = edit(value, edit_mask(edit, mask, step).to(value.device))
+        value = edit(value, Positions.parse(edit.positions).mask(batch, step).to(value.device))
     return value
-
-
-def edit_mask(edit: Edit, mask: Tensor, step: int) -> Tensor:
-    """Tokens on which an edit acts in a step of generation (step 0 is the prompt), shape (batch, sequence)."""
-    import torch
-
-    if edit.positions == "all" or edit.positions == ("prompt" if step == 0 else "generated"):
-        return mask
-    if edit.positions == "last":
-        index = torch.arange(mask.shape[1], device=mask.device)
-        last = torch.where(mask, index, -1).amax(dim=1, keepdim=True)
-        return index == last
-    return torch.zeros_like(mask)
 
 
 def read_value(model: Model, site: Site) -> Tensor:
@@ -233,7 +218,3 @@ def envoy_of(model: Model, path: str) -> Any:
     for part in path.split("."):
         found = found[int(part)] if part.isdigit() else getattr(found, part)
     return found
-
-
-def _parts(batch: Batch) -> tuple[Tensor | None, ...]:
-    return batch.input_ids, batch.mask, batch.position_ids, batch.attention

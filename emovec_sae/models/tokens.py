@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +26,15 @@ class Batch:
         True at real tokens, shape (batch, sequence).
     position_ids, attention
         Own positions and a 4-dimensional additive attention mask (trees of continuations); None means causal.
+    named
+        Tokens of positions that only the texts tell (`Positions.named`): name -> bool, shape (batch, sequence).
     """
 
     input_ids: Tensor
     mask: Tensor
     position_ids: Tensor | None = None
     attention: Tensor | None = None
+    named: Mapping[str, Tensor] | None = None
 
     def inputs(self) -> dict[str, Tensor]:
         """Keyword inputs of the model's forward."""
@@ -44,24 +47,40 @@ class Batch:
     def __len__(self) -> int:
         return int(self.input_ids.shape[0])
 
+    def rows(self, index: Tensor) -> Batch:
+        """Pick (or repeat) rows."""
+        positions = None if self.position_ids is None else self.position_ids[index]
+        attention = None if self.attention is None else self.attention[index]
+        named = None if self.named is None else {name: one[index] for name, one in self.named.items()}
+        return Batch(self.input_ids[index], self.mask[index], positions, attention, named)
+
 
 def pad(
-    sequences: Sequence[Sequence[int] | np.ndarray], *, pad_id: int, device: Any = "cpu", side: str = "right"
+    sequences: Sequence[Sequence[int] | np.ndarray],
+    *,
+    pad_id: int,
+    device: Any = "cpu",
+    side: str = "right",
+    named: Mapping[str, Sequence[np.ndarray]] | None = None,
 ) -> Batch:
     """Pad token sequences into a `Batch`.
 
     Right padding keeps positions as they are and is what recording and scoring use; generation needs the left side.
+    `named` holds, for each name, a bool of each sequence's tokens (from `positions.locate`).
     """
     import torch
 
     longest = max(len(sequence) for sequence in sequences)
     ids = torch.full((len(sequences), longest), pad_id, dtype=torch.long)
     mask = torch.zeros((len(sequences), longest), dtype=torch.bool)
+    marks = {name: torch.zeros_like(mask) for name in named or {}}
     for row, sequence in enumerate(sequences):
         where = slice(0, len(sequence)) if side == "right" else slice(longest - len(sequence), longest)
         ids[row, where] = torch.as_tensor(np.asarray(sequence, dtype=np.int64))
         mask[row, where] = True
-    return Batch(ids.to(device), mask.to(device))
+        for name, own in (named or {}).items():
+            marks[name][row, where] = torch.from_numpy(own[row])
+    return Batch(ids.to(device), mask.to(device), named={name: one.to(device) for name, one in marks.items()} or None)
 
 
 class Tokens:

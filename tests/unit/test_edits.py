@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from emovec_sae.errors import ConfigError
 from emovec_sae.interventions.edits import Ablate, AddLatents, ByRow, PatchResidual, Shift, Steer
-from emovec_sae.models.seam import POSITIONS, Edit, edit_mask
+from emovec_sae.models.positions import NAMES, Positions
+from emovec_sae.models.seam import Edit
+from emovec_sae.models.tokens import Batch
 from emovec_sae.sites import Site
 
 SITE = Site("resid_post", 3)
@@ -172,15 +174,21 @@ def test_each_row_gets_its_own_edit() -> None:
 
 def test_masks_of_positions_in_a_prompt_and_behind_it() -> None:
     mask = torch.tensor([[0, 0, 1, 1], [1, 1, 1, 0]], dtype=torch.bool)
-    edits = {name: Shift(vector(0), site=SITE, coefficient=1.0, positions=name) for name in POSITIONS}
-    assert torch.equal(edit_mask(edits["all"], mask, 0), mask)
-    assert torch.equal(edit_mask(edits["prompt"], mask, 0), mask)
-    assert not edit_mask(edits["generated"], mask, 0).any()
-    assert edit_mask(edits["last"], mask, 0).tolist() == [[False, False, False, True], [False, False, True, False]]
-    one = torch.ones(2, 1, dtype=torch.bool)
+    batch = Batch(torch.zeros(2, 4, dtype=torch.long), mask)
+
+    def at(name: str, step: int = 0) -> list[list[bool]]:
+        return Positions.parse(name).mask(batch, step).tolist()
+
+    assert at("all") == at("prompt") == at("from:0") == mask.tolist()
+    assert not any(map(any, at("generated")))
+    assert at("last") == [[False, False, False, True], [False, False, True, False]]
+    assert at("from:1") == [[False, False, False, True], [False, True, True, False]]
+    assert at("from:3") == [[False] * 4] * 2
     for step in (1, 7):
-        acts = {name: bool(edit_mask(edits[name], one, step).all()) for name in POSITIONS}
+        acts = {name: at(name, step) == [[True], [True]] for name in NAMES}
         assert acts == {"all": True, "prompt": False, "generated": True, "last": True}
+    # rows of 2 and of 3 tokens: the first new token of a row has their number as its index
+    assert [at("from:3", step) for step in (1, 2)] == [[[False], [True]], [[True], [True]]]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +200,7 @@ def test_masks_of_positions_in_a_prompt_and_behind_it() -> None:
         (lambda: Steer(direction()), "either strength .* or coefficient"),
         (lambda: Steer(direction(), strength=0.1, coefficient=1.0), "one of them"),
         (lambda: Steer(direction(norm=None), strength=0.1), "needs the site's mean residual norm"),
-        (lambda: AddLatents(np.eye(3), [0, 0], [1, -1], site=SITE, coefficient=1.0), "norm 0.0"),
+        (lambda: AddLatents(np.eye(3), [0, 1], [0, 0], site=SITE, coefficient=1.0), "norm 0.0"),
         (lambda: Ablate.of(direction(), direction(1, Site("resid_post", 4))), "these are of 2 sites"),
         (lambda: Ablate.of(), "these are of 0 sites"),
         (

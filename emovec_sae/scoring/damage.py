@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from emovec_sae.errors import CorpusError, ModelError
 from emovec_sae.models.model import Model
 from emovec_sae.models.seam import Edit, Prefix, forward, run_prefix
 from emovec_sae.models.tokens import pad
+from emovec_sae.provenance import digest
 from emovec_sae.sites import Site
 
 if TYPE_CHECKING:
@@ -19,6 +21,39 @@ if TYPE_CHECKING:
 _CONTEXT = 32
 _EARLIEST = 8
 _ROWS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a model does at the sampled positions.
+
+    Attributes
+    ----------
+    states
+        After the last norm, shape (positions, d_model).
+    log_probs
+        Of the next token, shape (positions, vocabulary), float32.
+    """
+
+    states: Tensor
+    log_probs: Tensor
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How far an arm moves the model as the raw vector does.
+
+    Attributes
+    ----------
+    explained_kl
+        1 - KL(raw || arm) / KL(raw || base): 1 for the raw vector itself, 0 for an arm that does nothing, below 0 for
+        one that leads elsewhere.
+    cosine
+        Cosine of the two changes of the states after the last norm, mean over positions.
+    """
+
+    explained_kl: float
+    cosine: float
 
 
 class KLProbe:
@@ -41,6 +76,13 @@ class KLProbe:
         Positions of a text.
     seed
         Chooses texts and positions.
+
+    Attributes
+    ----------
+    base
+        What the unedited model does at the positions.
+    settings
+        What decided the sample, for records.
 
     Raises
     ------
@@ -66,28 +108,59 @@ class KLProbe:
         places = np.stack(
             [np.sort(random.choice(np.arange(_EARLIEST, _CONTEXT), per_text, replace=False)) for _ in picked]
         )
+        self.settings = {
+            "site": str(site),
+            "texts": digest([list(map(int, one)) for one in picked]),
+            "places": places.tolist(),
+        }
         self._parts: list[tuple[Prefix, Tensor]] = []
         for first in range(0, need, _ROWS):
             batch = pad(picked[first : first + _ROWS], pad_id=model.tokens.pad_id, device=model.device)
             where = torch.from_numpy(places[first : first + _ROWS]).to(model.device)
             self._parts.append((run_prefix(model, batch, site), where))
-        self._base = self.log_probs()
+        self.base = self.read()
 
     def log_probs(self, edits: Sequence[Edit] = ()) -> Tensor:
         """Log-probabilities at the sampled positions, (positions, vocabulary) float32."""
+        return self.read(edits).log_probs
+
+    def read(self, edits: Sequence[Edit] = ()) -> Reading:
+        """States after the last norm and log-probabilities at the sampled positions, from one pass."""
         import torch
 
-        found = []
+        states: list[Tensor] = []
+        found: list[Tensor] = []
         for prefix, where in self._parts:
             final = forward(self.model, prefix.batch, edits=edits, prefix=prefix, final=True).final
             if final is None:
                 raise ModelError("the model gave no final state")
             rows = torch.arange(len(where), device=where.device)[:, None]
+            states.append(final[rows, where].flatten(0, 1))
             with torch.no_grad():
-                found.append(self.model.head(final[rows, where].flatten(0, 1)).log_softmax(dim=-1))
-        return torch.cat(found)
+                found.append(self.model.head(states[-1]).log_softmax(dim=-1))
+        return Reading(torch.cat(states), torch.cat(found))
 
     def kl(self, edits: Sequence[Edit]) -> float:
         """Mean KL(base || edited) over the sampled positions, in nats."""
-        edited = self.log_probs(edits)
-        return float((self._base.exp() * (self._base - edited)).sum(dim=-1).mean())
+        return divergence(self.base.log_probs, self.log_probs(edits))
+
+    def fidelity(self, arm: Reading, raw: Reading) -> Fidelity:
+        """How much of what the raw vector does to the model an arm does too.
+
+        Parameters
+        ----------
+        arm, raw
+            What `read` gave under the arm and under the raw vector.
+        """
+        import torch
+
+        away = divergence(raw.log_probs, self.base.log_probs)
+        explained = 1 - divergence(raw.log_probs, arm.log_probs) / away if away > 0 else float("nan")
+        start = self.base.states.float()
+        cosine = torch.nn.functional.cosine_similarity(arm.states.float() - start, raw.states.float() - start, dim=-1)
+        return Fidelity(explained, float(cosine.mean()))
+
+
+def divergence(one: Tensor, other: Tensor) -> float:
+    """Mean KL(one || other) over rows of log-probabilities, in nats."""
+    return float((one.exp() * (one - other)).sum(dim=-1).mean())

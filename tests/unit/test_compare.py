@@ -238,3 +238,90 @@ def test_arms_are_what_their_names_say(outcome: Any) -> None:
         latent_arms(decomposition(), coder(rows), ["e1"], sizes=(16,))
     with pytest.raises(MismatchError, match="made with SAE 'planted'"):
         latent_arms(decomposition(), coder(rows, "0" * 64), ["e1"], sizes=(1,))
+
+
+def setting(tiny: Callable[..., Model]) -> dict[str, Any]:
+    """What `compare` needs on a tiny model, made anew each time as another process would."""
+    model = tiny("llama", seed=3)
+    texts = [f"stone river lamp paper window garden letter {index}" for index in range(8)]
+    words = [one for some in LEXICON.values() for one in some]
+    return {
+        "scorer": WordScorer(model, ["The man was", "They felt"], words, site=SITE),
+        "probe": KLProbe(model, texts, site=SITE, positions=16),
+        "lexicon": LEXICON,
+        "residual_norm": NORM,
+    }
+
+
+def few_arms() -> list[Arm]:
+    arms = raw_arms({name: direction(seed) for seed, name in enumerate(LEXICON)}, list(LEXICON)[:2])  # pyright: ignore[reportArgumentType]
+    twin, minus = direction(0).vector + 1e-3 * direction(9).vector, -direction(0).vector
+    arms.append(Arm("k=1", "e0", Shift(twin, site=SITE, coefficient=1.0)))
+    arms.append(Arm("sign flip", "e0", Shift(minus, site=SITE, coefficient=1.0)))
+    return arms + random_arms(SITE, 32, draws=1, seed=0)
+
+
+def test_a_comparison_that_was_killed_goes_on_and_ends_the_same(tiny: Callable[..., Model], tmp_path: Path) -> None:
+    whole = compare(few_arms(), **setting(tiny), levels=LEVELS, fidelity=True)
+
+    class Killed(Exception):
+        pass
+
+    def kill(done: int, _: int) -> None:
+        if done == 4:
+            raise Killed
+
+    given = {**setting(tiny), "levels": LEVELS, "fidelity": True, "cells": tmp_path / "cells"}
+    with pytest.raises(Killed):
+        compare(few_arms(), **given, progress=kill)
+    kept = {path: path.read_bytes() for path in (tmp_path / "cells").glob("*.json")}
+    assert len(kept) == 4 + 1
+    again = compare(few_arms(), **given)
+    assert all(path.read_bytes() == before for path, before in kept.items()), "a finished cell was run again"
+    assert len(list((tmp_path / "cells").glob("*"))) == 10 + 1
+    pd.testing.assert_frame_equal(again.effects, whole.effects)
+    pd.testing.assert_frame_equal(again.doses, whole.doses)
+    third = compare(few_arms(), **given)
+    pd.testing.assert_frame_equal(third.doses, whole.doses)
+
+
+def test_cells_of_other_settings_are_refused_and_a_broken_one_is_named(
+    tiny: Callable[..., Model], tmp_path: Path
+) -> None:
+    given = {**setting(tiny), "levels": LEVELS[:1], "cells": tmp_path / "cells"}
+    compare(few_arms()[:2], **given)
+    with pytest.raises(ConfigError, match=r"other settings \(residual norm differ\)"):
+        compare(few_arms(), **{**given, "residual_norm": 2 * NORM})
+    with pytest.raises(ConfigError, match=r"other settings \(fidelity differ\)"):
+        compare(few_arms(), **given, fidelity=True)
+    # another vector under the same name is another cell
+    other = [Arm("raw", "e0", Shift(direction(7).vector, site=SITE, coefficient=1.0))]
+    found = compare(other, **given)
+    assert len(list((tmp_path / "cells").glob("e0.raw*"))) == 2
+    assert not np.allclose(found.effects["effect"], compare(few_arms()[:1], **given).effects["effect"])
+    next((tmp_path / "cells").glob("e1.raw*")).write_text("{")
+    with pytest.raises(StoreError, match=r"e1\.raw.* cannot be read; delete it"):
+        compare(few_arms()[:2], **given)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.json").write_text("{}")
+    with pytest.raises(ConfigError, match="a folder of its own"):
+        compare(few_arms(), **{**given, "cells": tmp_path / "mine"})
+
+
+def test_fidelity_is_one_for_the_raw_vector_and_far_below_for_its_opposite(tiny: Callable[..., Model]) -> None:
+    given = setting(tiny)
+    found = compare(few_arms(), **given, levels=LEVELS[:1], fidelity=True)
+    doses = found.doses.set_index("arm")[["explained_kl", "cosine"]]
+    assert doses.loc["raw"].to_numpy().tolist() == [[1.0, 1.0]] * 2
+    near, far = doses.loc["k=1"], doses.loc["sign flip"]
+    # the doses agree to 2 %, so KL(raw || twin) is of the order of the square of that
+    assert near["explained_kl"] == pytest.approx(1.0, abs=5e-3)
+    assert near["cosine"] == pytest.approx(1.0, abs=1e-3)
+    assert far["explained_kl"] < -1
+    assert far["cosine"] < -0.5
+    assert doses.loc["random"].isna().all()
+    probe = given["probe"]
+    nothing = probe.fidelity(probe.base, probe.read([few_arms()[0].edit]))
+    assert nothing.explained_kl == pytest.approx(0.0, abs=1e-6)
+    with pytest.raises(ConfigError, match="put the raw arms first"):
+        compare(few_arms()[::-1], **given, levels=LEVELS[:1], fidelity=True)

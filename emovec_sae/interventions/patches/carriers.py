@@ -95,7 +95,8 @@ class InSpan:
         import torch
 
         own = self.bases[site]
-        basis = torch.from_numpy(own[None] if None in own else own[pair.emotion]).to(target.device)
+        rows = own[None] if None in own else own[pair.emotion]
+        basis = torch.tensor(rows, dtype=torch.float32, device=target.device)
         moved = pair.onto_target(source.float() @ basis.T) - target.float() @ basis.T
         return (target.float() + moved @ basis).to(target.dtype)
 
@@ -139,7 +140,7 @@ class SomeLatents:
         chosen = own[None] if None in own else own[pair.emotion]
         if self.random:
             chosen = self._others(pair, site, chosen, codes)
-        index = torch.as_tensor(chosen, device=coder.device)
+        index = torch.tensor(chosen, device=coder.device)
         moved = pair.onto_target(codes[0][:, index]) - codes[1][:, index]
         return (target.float() + (moved @ coder.directions[index]).to(target.device)).to(target.dtype)
 

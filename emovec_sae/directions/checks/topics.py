@@ -58,7 +58,7 @@ def check_topics(evaluation: Evaluation, acts: PooledActivations, *, encoder: bo
     rows = [
         number(
             _NAMES[row["metric"]], row["value"], low=row["low"], high=row["high"], n=int(row["n"]), null=row["chance"],
-            p=p if row["metric"] == "top1" else np.nan, note=note,
+            p=p if row["metric"] == "top1" else np.nan, note=note if row["metric"] == "top1" else note.split(",")[0],
         )
         for row in evaluation.headline.to_dict("records")
     ]  # fmt: skip

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from emovec_sae.interventions.edits import SaePassThrough as SaePassThrough
     from emovec_sae.interventions.edits import ScaleLatents as ScaleLatents
     from emovec_sae.interventions.edits import Steer as Steer
+    from emovec_sae.interventions.neutral import NeutralProbe as NeutralProbe
     from emovec_sae.interventions.patching import patch as patch
     from emovec_sae.models.generate import generate as generate
     from emovec_sae.models.load import load_model as load_model
@@ -84,6 +85,7 @@ _PUBLIC = {
     "KLProbe": "scoring.damage",
     "LogisticProbe": "directions.estimators",
     "NeutralComponents": "directions.denoise",
+    "NeutralProbe": "interventions.neutral",
     "PCADirection": "directions.estimators",
     "PatchDirection": "interventions.edits",
     "PatchLatents": "interventions.edits",

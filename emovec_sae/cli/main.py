@@ -34,7 +34,7 @@ VERBS = {
     "decompose": ("decomposition:decompose", "Write directions as latents of an SAE, with nulls."),
     "naming": ("naming:naming", "Tell latents that write an emotion's word from latents that evoke it."),
     "steer": ("steering:steer", "Generate with an emotion added."),
-    "calibrate": ("steering:calibrate", "Find the strength that moves the model by a wanted KL."),
+    "calibrate": ("steering:calibrate", "Find the strength that moves the model by a wanted amount."),
     "patch": ("patching:patch", "Patch activations between minimal pairs."),
     "compare": ("demo:compare", "Compare the arms of a study at equal dose."),
     "bench": ("bench:bench", "Make the score card of a model's emotion directions."),

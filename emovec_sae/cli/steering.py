@@ -80,7 +80,7 @@ def calibrate(
     *,
     emotion: str,
     level: float = 0.1,
-    match: Literal["kl"] = "kl",
+    match: Literal["kl", "norm", "perplexity"] = "kl",
     out: Path | None = None,
     model: ModelName = "smollm2-135m-instruct",
     sae: str | None = None,
@@ -91,7 +91,7 @@ def calibrate(
     loading: Loading = USUAL,
     json_: Json = False,
 ) -> None:
-    """Find the strength at which an emotion moves the model by a wanted KL on neutral text.
+    """Find the strength at which an emotion moves the model by a wanted amount on neutral text.
 
     Parameters
     ----------
@@ -100,9 +100,10 @@ def calibrate(
     emotion
         Which emotion.
     level
-        KL(base || edited) of the next token, in nats.
+        Wanted value of what is matched.
     match
-        What is matched: kl.
+        kl (of the next token, in nats), norm (of the change at the site, in mean residual norms), or perplexity (of
+        neutral text, over that of the model itself: above 1).
     out
         Write the dose as JSON.
     sae, sae_id, decomposition, k
@@ -110,14 +111,19 @@ def calibrate(
     """
     from emovec_sae.corpora.packaged import load_corpus
     from emovec_sae.interventions.dose import calibrate as calibrate_
+    from emovec_sae.interventions.neutral import NeutralProbe
     from emovec_sae.provenance import collect, write_json
-    from emovec_sae.scoring.damage import KLProbe
 
+    floor = 1.0 if match == "perplexity" else 0.0
+    if not level > floor:
+        raise ConfigError(f"--level is {level}; to match by {match} it must be above {floor:g}")
     fitted, loaded = _open(directions, emotion, model, loading)
-    probe = KLProbe(loaded, load_corpus("neutral").frame["text"].tolist(), site=fitted.site, seed=seed)
+    norm = fitted.residual_norm
+    texts = load_corpus("neutral").frame["text"].tolist()
+    probe = NeutralProbe(loaded, texts, site=fitted.site, residual_norm=norm, seed=seed)
     edit = _edit(fitted, emotion, (sae, sae_id), decomposition, k)
-    dose = calibrate_(edit, probe, level=level, start=0.1 * fitted.residual_norm)
-    facts = {"emotion": emotion, "match": match, **asdict(dose), "strength": dose.coefficient / fitted.residual_norm}
+    dose = calibrate_(edit, probe, level=level, start=0.1 * norm, match=match)
+    facts = {"emotion": emotion, **asdict(dose), match: dose.value, "strength": dose.coefficient / norm}
     if out is not None:
         write_json(out, {**facts, "provenance": collect(directions=fitted.fingerprint, model=loaded.describe())})
     answer(facts, json_=json_)

@@ -1,15 +1,22 @@
-"""Dose: the coefficient at which an edit moves the model by a wanted divergence on neutral text."""
+"""Dose: how much of an edit moves the model by a wanted amount on neutral text."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
-from emovec_sae.errors import ConfigError
-from emovec_sae.interventions.edits import Shift
-from emovec_sae.scoring.damage import KLProbe
+from emovec_sae.errors import ConfigError, suggest
+from emovec_sae.interventions.edits import Dosed
 
+MATCHES = {
+    "kl": "KL(base || edited) of the next token, in nats",
+    "norm": "mean length of the change at the site, in mean residual norms",
+    "perplexity": "perplexity of the texts under the edit over that of the model itself",
+}
+"""What a dose can be matched by; each is a method of `NeutralProbe`."""
 _MOST = 18
 _FARTHEST = 64.0
 
@@ -20,74 +27,106 @@ class Dose:
 
     Attributes
     ----------
+    match
+        What was measured, a key of `MATCHES`.
     level
-        The KL that was asked for, in nats.
-    kl
-        The KL that was reached.
+        The value that was asked for.
+    value
+        The value that was reached.
     coefficient
-        The multiple of the unit vector.
+        The edit's dose: the multiple of the unit vector for shifts and clamps, the share for ablations and patches.
     reached
-        Whether `kl` is within the tolerance; if not, the arm cannot reach this dose, which is a result.
+        Whether `value` is within the tolerance; if not, the edit cannot reach this level, which is a result.
     monotone
-        Whether larger coefficients always gave larger KL during the search.
+        Whether larger doses always gave larger values during the search.
     evaluations
         Forward evaluations that it took.
     """
 
+    match: str
     level: float
-    kl: float
+    value: float
     coefficient: float
     reached: bool
     monotone: bool
     evaluations: int
 
+    @property
+    def kl(self) -> float:
+        """The KL that was reached, in nats; NaN if something else was matched."""
+        return self.value if self.match == "kl" else math.nan
 
-def calibrate(edit: Shift, probe: KLProbe, *, level: float, start: float, tolerance: float = 0.02) -> Dose:
-    """Find the coefficient at which an edit's KL on neutral text is `level`.
 
-    KL grows with about the square of the coefficient, so the search steps on a log-log line and keeps a bracket.
+def calibrate(
+    edit: Dosed, probe: Any, *, level: float, start: float | None = None, match: str = "kl", tolerance: float = 0.02
+) -> Dose:
+    """Find the dose at which an edit moves the model on neutral text by `level`.
+
+    KL grows with about the square of the dose, so the search steps on a log-log line, keeps a bracket and halves it
+    now and then. It never goes beyond the edit's `limit` (an ablation is whole at 1), nor 64 times the start.
 
     Parameters
     ----------
     edit
-        Its direction and site count, its coefficient does not.
+        Any edit with `at`; the dose that it has does not count.
     probe
-        The fixed sample of neutral positions.
+        The fixed sample of neutral positions: `NeutralProbe`, or `KLProbe` where ``kl`` is matched.
     level
-        Wanted KL(base || edited), nats, above 0.
+        Wanted value: nats above 0 (kl), mean residual norms above 0 (norm), a ratio above 1 (perplexity).
     start
-        First coefficient to try, such as a tenth of the residual norm.
+        First dose to try, such as a tenth of the residual norm; by default a tenth of what has a limit.
+    match
+        ``kl``, ``norm`` or ``perplexity``.
     tolerance
-        Relative error allowed.
+        Relative error allowed: of the value, and for perplexity of what it lies above 1.
 
     Raises
     ------
     ConfigError
-        If `level` or `start` is not positive.
+        If `level` or `start` is out of range, `match` is unknown, or the probe does not measure it.
     """
-    if not (level > 0 and start > 0):
-        raise ConfigError(f"level and start must be above 0, got {level} and {start}")
+    first = 0.1 * edit.limit if start is None else start
+    floor = 1.0 if match == "perplexity" else 0.0
+    if not (level > floor and math.isfinite(level) and first > 0):
+        raise ConfigError(f"level must be above {floor:g} and start above 0, got {level} and {first}")
+    if not math.isfinite(first):
+        raise ConfigError(f"{edit!r} has no largest dose to begin from; give start, a tenth of the residual norm")
+    measure = _measure(probe, match)
+    most = min(edit.limit, first * _FARTHEST)
+    wanted = level - floor
     tried: dict[float, float] = {}
-    coefficient = start
+    dose = min(first, most)
     while len(tried) < _MOST:
-        kl = probe.kl([edit.at(coefficient)])
-        tried[coefficient] = max(kl, 1e-12) if math.isfinite(kl) else math.inf  # too far: the model has overflowed
-        if abs(tried[coefficient] / level - 1) <= tolerance:
+        value = measure([edit.at(dose)]) - floor
+        tried[dose] = max(value, 1e-12) if math.isfinite(value) else math.inf  # too far: the model has overflowed
+        if abs(tried[dose] / wanted - 1) <= tolerance:
             break
-        following = _next(tried, level)
-        if following > start * _FARTHEST or following in tried or not math.isfinite(following):
+        following = _next(tried, wanted)
+        if following > edit.limit:
+            following = edit.limit  # what has a limit is tried there before it is given up
+        if following > most or following in tried or not math.isfinite(following):
             break
-        coefficient = following
-    best = min(tried, key=lambda one: abs(math.log(tried[one] / level)))
+        dose = following
+    best = min(tried, key=lambda one: abs(math.log(tried[one] / wanted)))
     ordered = [tried[one] for one in sorted(tried)]
     return Dose(
+        match=match,
         level=level,
-        kl=tried[best],
+        value=tried[best] + floor,
         coefficient=best,
-        reached=abs(tried[best] / level - 1) <= tolerance,
+        reached=abs(tried[best] / wanted - 1) <= tolerance,
         monotone=all(a <= b for a, b in pairwise(ordered)),
         evaluations=len(tried),
     )
+
+
+def _measure(probe: Any, match: str) -> Callable[[Sequence[Dosed]], float]:
+    if match not in MATCHES:
+        raise ConfigError(f"cannot match by '{match}'{suggest(match, MATCHES)}; there are {', '.join(MATCHES)}")
+    found = getattr(probe, match, None)
+    if found is None:
+        raise ConfigError(f"a {type(probe).__name__} does not measure {match}; give a NeutralProbe")
+    return found
 
 
 def _next(tried: dict[float, float], level: float) -> float:

@@ -13,8 +13,13 @@ from hypothesis import strategies as st
 
 from emovec_sae.errors import ConfigError
 from emovec_sae.interventions.dose import Dose, calibrate
-from emovec_sae.interventions.edits import Shift
+from emovec_sae.interventions.edits import Ablate, Shift
+from emovec_sae.interventions.neutral import NeutralProbe
+from emovec_sae.models.seam import forward
 from emovec_sae.sites import Site
+from emovec_sae.testing import tiny_model
+
+WORDS = ("stone", "river", "lamp", "paper")
 
 EDIT = Shift(np.ones(4), site=Site("resid_post", 0), coefficient=1.0)
 
@@ -120,7 +125,85 @@ def test_tolerance_is_that_of_the_divergence() -> None:
     assert loose.evaluations <= tight.evaluations
 
 
+def test_by_perplexity_the_tolerance_is_of_what_lies_above_one() -> None:
+    class Growing(Curve):
+        def perplexity(self, edits: list[Shift]) -> float:
+            return 1 + 0.3 * edits[0].coefficient ** 2
+
+    dose = calibrate(EDIT, Growing(lambda c: math.nan), level=1.05, start=1.0, match="perplexity")
+    assert dose.reached
+    assert dose.value - 1 == pytest.approx(0.05, rel=0.02)
+    assert (dose.match, math.isnan(dose.kl)) == ("perplexity", True)
+    with pytest.raises(ConfigError, match="level must be above 1"):
+        calibrate(EDIT, Growing(lambda c: c), level=0.9, start=1.0, match="perplexity")
+
+
+def test_a_share_ends_at_one_and_is_tried_there() -> None:
+    edit = Ablate(np.eye(4)[:1], Site("resid_post", 0))
+    asked: list[float] = []
+
+    class Shares:
+        def __init__(self, most: float) -> None:
+            self.most = most
+
+        def kl(self, edits: list[Ablate]) -> float:
+            asked.append(edits[0].share)
+            return self.most * edits[0].share ** 2
+
+    dose = calibrate(edit, Shares(0.4), level=0.1)
+    assert dose.reached
+    assert dose.coefficient == pytest.approx(0.5, rel=0.02)
+    dose = calibrate(edit, Shares(0.05), level=0.1)
+    assert not dose.reached
+    assert (dose.coefficient, dose.value) == (1.0, pytest.approx(0.05))
+    assert max(asked) == 1.0
+
+
+def test_probes_and_matches_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ConfigError, match="cannot match by 'nrm'"):
+        search(lambda c: c, level=0.1, match="nrm")
+    with pytest.raises(ConfigError, match="a Curve does not measure norm; give a NeutralProbe"):
+        search(lambda c: c, level=0.1, match="norm")
+    with pytest.raises(ConfigError, match="has no largest dose"):
+        calibrate(EDIT, Curve(lambda c: c), level=0.1, start=math.inf)
+
+
+@pytest.fixture(scope="module")
+def neutral() -> NeutralProbe:
+    texts = [f"{word} and a {other} stood by the {word} of the {other}." for word in WORDS for other in WORDS]
+    return NeutralProbe(
+        tiny_model(), texts, site=Site("resid_post", 1), residual_norm=40.0, positions=24, per_text=3, seed=1
+    )
+
+
+def test_the_norm_of_a_shift_is_its_coefficient(neutral: NeutralProbe) -> None:
+    edit = Shift(np.ones(32), site=Site("resid_post", 1), coefficient=2.0)
+    assert neutral.norm([edit]) == pytest.approx(2 / 40, rel=1e-4)
+    above = Shift(np.ones(32), site=Site("resid_pre", 2), coefficient=4.0)
+    assert neutral.norm([above]) == pytest.approx(4 / 40, rel=1e-4)
+    dose = calibrate(edit, neutral, level=0.3, start=1.0, match="norm")
+    assert dose.reached
+    assert dose.coefficient == pytest.approx(12.0, rel=0.02)
+    with pytest.raises(ConfigError, match="at one site"):
+        neutral.norm([edit, above])
+
+
+def test_perplexity_is_that_of_the_next_tokens(neutral: NeutralProbe) -> None:
+    edit = Shift(np.random.default_rng(0).standard_normal(32), site=Site("resid_post", 1), coefficient=6.0)
+    losses: list[list[float]] = []
+    for edits in ([], [edit]):
+        own: list[float] = []
+        for prefix, where in neutral._parts:
+            logits = neutral.model.head(forward(neutral.model, prefix.batch, edits=edits, final=True).final)
+            for row, places in enumerate(where.tolist()):
+                ids = prefix.batch.input_ids[row].tolist()
+                own += [-float(logits[row, at].log_softmax(-1)[ids[at + 1]]) for at in places if at + 1 < len(ids)]
+        losses.append(own)
+    assert neutral.perplexity([edit]) == pytest.approx(math.exp(np.mean(losses[1]) - np.mean(losses[0])), rel=1e-4)
+    assert neutral.perplexity([]) == pytest.approx(1.0, abs=1e-9)
+
+
 @pytest.mark.parametrize(("level", "start"), [(0.0, 1.0), (-0.1, 1.0), (0.1, 0.0), (math.nan, 1.0)])
 def test_impossible_levels_are_refused(level: float, start: float) -> None:
-    with pytest.raises(ConfigError, match="must be above 0"):
+    with pytest.raises(ConfigError, match="level must be above 0"):
         search(lambda c: c, level=level, start=start)

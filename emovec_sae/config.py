@@ -103,6 +103,14 @@ class InterventionsSection(Section):
     """Emotions for which the latent arms are run too, and every level."""
     sizes: list[int] = [1, 4, 16]
     """k of the latent arms."""
+    selectors: list[str] = ["share"]
+    """Who chooses the latents: share, omp, auroc, attribution, output score, confidence, matched (random latents)."""
+    remainders: list[int] = []
+    """k of the arms that hold the vector without its first k latents by share."""
+    controls: list[str] = []
+    """Further controls: covariance, permuted, other, flipped."""
+    fidelity: bool = False
+    """Measure explained KL and the downstream cosine of every arm of an emotion; one more pass a cell."""
     random_draws: int = Field(default=4, gt=0)
     """Random directions; each is compared with every emotion."""
     level: float = Field(default=0.1, gt=0)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from emovec_sae.provenance import write_json
+from emovec_sae.provenance import digest, write_json
+from emovec_sae.studies.arms import study_arms
 from emovec_sae.studies.context import Context
 from emovec_sae.studies.stage import Progress, Run
 from emovec_sae.studies.tables import write_table
@@ -17,7 +19,6 @@ def interventions_stage(run: Run, context: Context) -> None:
     def work(progress: Progress) -> None:
         from emovec_sae.corpora.lexicon import contrast_words, load_lexicon
         from emovec_sae.corpora.prompts import load_prompts
-        from emovec_sae.interventions.arms import latent_arms, random_arms, raw_arms
         from emovec_sae.interventions.compare import compare
         from emovec_sae.scoring.damage import KLProbe
         from emovec_sae.scoring.words import WordScorer
@@ -31,11 +32,7 @@ def interventions_stage(run: Run, context: Context) -> None:
         probe = KLProbe(
             model, context.neutral.frame["text"].tolist(), site=site, positions=section.positions, seed=seed
         )
-        arms = raw_arms(context.directions, emotions)
-        arms += random_arms(site, model.d_model, draws=section.random_draws, seed=seed)
-        arms += latent_arms(
-            context.decomposition("contrast"), context.coder, section.arms_for, sizes=tuple(section.sizes)
-        )
+        arms = study_arms(context, emotions)
         curves = sorted({section.level, *section.levels})
         found = compare(
             arms,
@@ -44,22 +41,44 @@ def interventions_stage(run: Run, context: Context) -> None:
             lexicon=lexicon,
             levels=lambda arm: curves if arm.emotion is None or arm.emotion in section.arms_for else [section.level],
             residual_norm=context.directions.residual_norm,
+            fidelity=section.fidelity,
+            cells=_cells(context, emotions),
             progress=progress,
         )
         found.save(context.path / "comparison.parquet")
         frame = found.frame(seed=seed)
         write_table(context.path, "effects", frame)
-        write_table(context.path, "dose_curves", frame[frame["emotion"].isin(section.arms_for)])
+        drawn = frame["emotion"].isin(section.arms_for) & frame["arm"].isin(_drawn(section.sizes))
+        write_table(context.path, "dose_curves", frame[drawn])
+        write_table(context.path, "ratios", found.ratios(section.level, seed=seed))
+        write_table(context.path, "falsifiers", found.falsifiers(section.level, seed=seed))
         samples = _generations(context, arms, found.doses, level=curves[-1])
         write_json(context.path / "generations.json", samples)
 
     outputs = ["comparison.parquet", "comparison.doses.parquet", "comparison.json", "generations.json",
-               "tables/effects.parquet", "tables/dose_curves.parquet"]  # fmt: skip
+               "tables/effects.parquet", "tables/dose_curves.parquet", "tables/ratios.parquet",
+               "tables/falsifiers.parquet"]  # fmt: skip
     settings = {**section.model_dump(), "seed": context.study.seed}
     after = ["directions", "decomposition"]
     run.stage(
         "interventions", "compare the arms at equal dose", settings=settings, after=after, outputs=outputs, work=work
     )
+
+
+def _drawn(sizes: list[int]) -> list[str]:
+    """Arms of the dose curves: more would hide each other."""
+    from emovec_sae.interventions.comparison.names import LatentArm
+
+    return ["raw", *(str(LatentArm("latents", k)) for k in sizes), "random"]
+
+
+def _cells(context: Context, emotions: list[str]) -> Path:
+    """Folder of the cells; what other arms are asked for does not change it, so that they add to what is there."""
+    section = context.study.interventions
+    settings = {"recording": context.recording_settings, "emotions": emotions, "seed": context.study.seed}
+    settings |= {"positions": section.positions, "fidelity": section.fidelity}
+    settings |= {"residual norm": context.directions.residual_norm}
+    return context.path / "cells" / digest(settings)[:12]
 
 
 def _generations(context: Context, arms: Any, doses: Any, *, level: float) -> list[dict[str, Any]]:

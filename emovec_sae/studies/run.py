@@ -9,6 +9,7 @@ from emovec_sae.config import Study
 from emovec_sae.errors import ConfigError
 from emovec_sae.provenance import read_json, write_json
 from emovec_sae.studies.alone import alone
+from emovec_sae.studies.arms import check_arms
 from emovec_sae.studies.context import Context
 from emovec_sae.studies.decomposition import decomposition_stage
 from emovec_sae.studies.directions import directions_stage
@@ -71,7 +72,8 @@ def compare_study(
     Returns
     -------
     dict
-        arms (ratios to the raw vectors with intervals), k90, level, above_random, wrong_way, reached.
+        arms (ratios to the raw vectors with intervals), k90, level, above_random, wrong_way, reached, falsifiers,
+        verdict (sentences).
     """
     path = Path(out)
     context = Context(study, path, Path(base))
@@ -105,6 +107,7 @@ def _check(context: Context) -> None:
     for emotion in study.interventions.arms_for:
         if emotion not in asked:
             raise ConfigError(f"interventions.arms_for names '{emotion}', which interventions.emotions leaves out")
+    check_arms(context)
     lacking = [emotion for emotion in asked if emotion not in lexicon]
     if lacking:
         raise ConfigError(

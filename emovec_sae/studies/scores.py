@@ -34,6 +34,8 @@ def comparison_summary(context: Context) -> dict[str, Any]:
         "above_random": {"value": above, "n": of},
         "wrong_way": wrong,
         "reached": float(doses["reached"].mean()),
+        "falsifiers": found.falsifiers(level, seed=context.study.seed).to_dict("records"),
+        "verdict": found.verdict(level, seed=context.study.seed),
     }
 
 

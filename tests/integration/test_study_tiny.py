@@ -74,7 +74,11 @@ def test_compare_answers_with_arms_and_intervals(
     study, out = finished
     assert main(["compare", str(study), "--out", str(out), "--json"]) == 0
     told = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
-    assert set(told["arms"]) == {"k=1", "k=2", "random"}
+    latents = {f"k={k}{by}" for k in (1, 2) for by in ("", ", omp", ", output score", ", matched")}
+    controls = {"random", "random, covariance", "permuted labels", "other emotion", "sign flip"}
+    assert set(told["arms"]) == latents | controls | {"remainder of k=2"}
+    assert {row["falsifier"].split(" (")[0] for row in told["falsifiers"]} >= {"random latents as good"}
+    assert any("could not reach" in one or "reached" in one for one in told["verdict"])
     assert {"value", "low", "high", "n"} == set(told["arms"]["k=1"])
     assert "k90" in told
 
@@ -103,3 +107,29 @@ def test_an_interrupted_run_goes_on(
     assert main(["run", str(study), "--out", str(tmp_path / "run"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     assert told["cached"] == ["record", "directions"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        (
+            "selectors: [share, omp, output score, matched]",
+            "selectors: [shares]",
+            "names 'shares' (did you mean 'share'?)",
+        ),
+        ("controls: [covariance, permuted, other, flipped]", "controls: [isotropic]", "there are covariance, permuted"),
+        ("sizes: [1, 2]", "sizes: [1, 99]", "asks for 99 latents of an emotion, decomposition.k is 16"),
+    ],
+)
+def test_arms_that_cannot_be_made_are_refused_before_anything_is_computed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str, value: str, told: str
+) -> None:
+    study = write_tiny_study(tmp_path)
+    text = study.read_text()
+    assert key in text
+    study.write_text(text.replace(key, value))
+    assert main(["compare", str(study), "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert told in " ".join(error.split())
+    assert not (tmp_path / "run" / "activations").exists()

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from emovec_sae.errors import ConfigError
+from emovec_sae.errors import ConfigError, CorpusError
 from emovec_sae.interventions.edits import Ablate, ByRow, Shift
 from emovec_sae.models.generate import generate, generate_ids
+from emovec_sae.models.hooks import edited
 from emovec_sae.models.model import Model
+from emovec_sae.models.positions import locate
 from emovec_sae.models.seam import forward
 from emovec_sae.models.tokens import pad
 from emovec_sae.sites import Site
-from emovec_sae.testing import tiny_model
+from emovec_sae.testing import ARCHITECTURES, tiny_model
 
 FAMILIES = ["llama", "gemma3", "gpt2"]
 SITE = Site("resid_post", 1)
@@ -128,6 +130,120 @@ def test_each_row_may_have_its_own_edit(model: Model) -> None:
     assert len({tuple(row) for row in got}) == 3
     with pytest.raises(ConfigError, match="3 edits were given for a batch of 2 rows"):
         run(model, prompts[:2], ByRow((one, None, other), SITE), length=2)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "dtype"),
+    [*((name, "float32") for name in ARCHITECTURES), *((name, "bfloat16") for name in ("llama", "gemma2", "gpt2"))],
+)
+def test_on_every_architecture_hooks_traces_and_a_permanent_hook_agree(
+    tiny: Callable[..., Model], architecture: str, dtype: str
+) -> None:
+    model = tiny(architecture, dtype=dtype)
+    prompts = model.tokens.encode(PROMPTS)
+    batch = pad(prompts, pad_id=0)
+    base = model.module(**batch.inputs()).logits
+    for stream in model.blocks.streams():
+        vector = np.random.default_rng(0).standard_normal(model.d_model)
+        edit = Shift(vector, site=Site(stream, 1), coefficient=3.0)
+        with torch.no_grad(), edited(model, batch, [edit]):
+            found = model.module(**batch.inputs()).logits
+        traced = model.head(forward(model, batch, edits=[edit], final=True).final)
+        # the same operations on the same numbers, but Gemma 2 caps its logits in its own precision, `head` in float32
+        steps = 2**-6 if (architecture, dtype) == ("gemma2", "bfloat16") else 0
+        torch.testing.assert_close(found.float()[batch.mask], traced[batch.mask], rtol=steps, atol=steps)
+        assert not torch.equal(found, base)
+        with torch.no_grad(), edited(model, batch, [edit.at(0.0)]):
+            assert torch.equal(model.module(**batch.inputs()).logits, base)
+    edit = shift(model)
+    added = torch.from_numpy(edit.added).to(getattr(torch, dtype))
+    path = model.blocks.path(SITE)
+    handle = model.module.get_submodule(path).register_forward_hook(
+        lambda _module, _args, out: (out[0] + added, *out[1:]) if isinstance(out, tuple) else out + added
+    )
+    try:
+        right = run(model, prompts)
+    finally:
+        handle.remove()
+    assert run(model, prompts, edit) == right
+    assert run(model, prompts, edit.at(0.0)) == run(model, prompts)
+
+
+TEMPLATE = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+TALK = [
+    {"role": "user", "content": "a lamp"},
+    {"role": "assistant", "content": "paper"},
+    {"role": "user", "content": "a river"},
+]
+
+
+@pytest.fixture
+def chatty() -> Model:
+    model = lively("llama")
+    model.module.generation_config.eos_token_id = None
+    model.tokens.tokenizer.chat_template = TEMPLATE
+    return model
+
+
+@pytest.mark.parametrize(
+    ("positions", "text"),
+    [("role:user", "a lampa river"), ("role:assistant", "paper"), ("span:2-5", "riv"), ("span:0-7", "a river")],
+)
+def test_named_positions_are_the_tokens_of_their_text(chatty: Model, positions: str, text: str) -> None:
+    ids, named = locate(chatty.tokens, [TALK, TALK[2:]], [positions, "all"], chat=positions != "all")
+    assert list(named) == [positions]
+    kept = "".join(chatty.tokens.strings([token for token, on in zip(ids[0], named[positions][0], strict=True) if on]))
+    assert kept == text
+    assert ids[1] == chatty.tokens.chat_prompt("a river")
+    assert ids[0] == chatty.tokens.encode([chatty.tokens.render(TALK, reply=True)], special=False)[0]
+
+
+@pytest.mark.parametrize("positions", ["role:user", "role:assistant", "span:2-5", "from:3", "from:25"])
+def test_named_positions_confine_an_edit(chatty: Model, positions: str) -> None:
+    edit = shift(chatty, positions=positions)
+    prompts = ["a river", "a river of lamps"]
+    ids, named = locate(chatty.tokens, prompts, [positions], chat=True)
+    added = torch.from_numpy(edit.added)
+
+    def change(stream: torch.Tensor, row: int, start: int) -> torch.Tensor:
+        acts = torch.zeros(stream.shape[1], dtype=torch.bool)
+        for place in range(stream.shape[1]):
+            at = start + place
+            if positions.startswith("from:"):
+                acts[place] = at >= int(positions[5:])
+            elif at < len(ids[row]):
+                acts[place] = bool(named[positions][row][at])
+            else:
+                acts[place] = positions == "role:assistant"
+        return torch.where(acts[None, :, None], stream + added, stream)
+
+    right = []
+    for row, prompt in enumerate(ids):
+        with permanent(chatty, lambda stream, row=row: change(stream, row, 0)):
+            right.append(plain(chatty, prompt))
+    got = generate_ids(chatty, ids, edits=[edit], max_new_tokens=LENGTH, named=named).tolist()
+    assert got == right
+    assert got != generate_ids(chatty, ids, max_new_tokens=LENGTH).tolist()
+    texts = generate(chatty, prompts, edits=[edit], max_new_tokens=LENGTH)
+    assert texts == [chatty.tokens.decode(row) for row in right]
+
+
+@pytest.mark.parametrize(
+    ("positions", "chat", "error", "said"),
+    [
+        ("role:user", False, ConfigError, "need the chat template"),
+        ("span:3-90", True, CorpusError, "outside of a prompt of 7 characters"),
+        ("role:system", True, CorpusError, "hold no token"),
+    ],
+)
+def test_positions_that_are_not_there_are_refused(
+    chatty: Model, positions: str, chat: bool, error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        generate(chatty, "a river", edits=[shift(chatty, positions=positions)], chat=chat)
 
 
 def by_hand(model: Model, prompt: list[int], added: torch.Tensor, positions: str) -> list[int]:

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from emovec_sae.interventions.edits import Steer as Steer
     from emovec_sae.interventions.neutral import NeutralProbe as NeutralProbe
     from emovec_sae.interventions.patching import patch as patch
+    from emovec_sae.interventions.sweep import sweep as sweep
     from emovec_sae.models.generate import generate as generate
     from emovec_sae.models.load import load_model as load_model
     from emovec_sae.recording.record import record as record
@@ -127,6 +128,7 @@ _PUBLIC = {
     "selected_matches": "decomposition.across_saes",
     "sharing": "decomposition.sharing",
     "stability": "decomposition.stability",
+    "sweep": "interventions.sweep",
     "train_sae": "saes.train",
     "train_saes": "saes.train",
     "verify": "store.verify",

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from emovec_sae.interventions.arms import latent_arms as latent_arms
     from emovec_sae.interventions.arms import random_arms as random_arms
     from emovec_sae.interventions.arms import raw_arms as raw_arms
+    from emovec_sae.interventions.breakdown import breakdown as breakdown
     from emovec_sae.interventions.compare import compare as compare
     from emovec_sae.interventions.dose import calibrate as calibrate
     from emovec_sae.interventions.edits import Ablate as Ablate
@@ -100,6 +101,7 @@ _PUBLIC = {
     "WhitenedDiffMean": "directions.estimators",
     "WordScorer": "scoring.words",
     "agreement": "decomposition.agreement",
+    "breakdown": "interventions.breakdown",
     "calibrate": "interventions.dose",
     "compare": "interventions.compare",
     "cross_validate": "directions.evaluate",

@@ -49,7 +49,9 @@ def curves(
     low, high = min(0.0, float(bounds.min())), float(bounds.max())
     high = 1.0 if 0.6 < high <= 1.0 else high * 1.05
     scale = alt.Scale(type="log" if log_x else "linear", nice=False, padding=10)
-    x = alt.X("x:Q", title=x_title, scale=scale, axis=alt.Axis(grid=False, tickMinStep=1, format="d"))
+    whole = bool((table["x"].astype(float) % 1 == 0).all())
+    axis = alt.Axis(grid=False, tickMinStep=1, format="d") if whole else alt.Axis(grid=False, format="~g")
+    x = alt.X("x:Q", title=x_title, scale=scale, axis=axis)
     y = alt.Y("value:Q", title=y_title, scale=alt.Scale(domain=[low, high]))
     layers: list[alt.Chart] = []
     for name, style in zip(names, _STYLES, strict=False):

@@ -8,8 +8,11 @@ from typing import Any, Literal
 
 from emovec_sae.cli.model import open_model
 from emovec_sae.cli.options import USUAL, Json, Loading, ModelName
-from emovec_sae.cli.output import answer
+from emovec_sae.cli.output import answer, bar, table, write_answer
 from emovec_sae.errors import ConfigError
+
+STRENGTHS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2)
+"""Strengths at which a break-down is looked for."""
 
 
 def steer(
@@ -87,6 +90,8 @@ def calibrate(
     sae_id: str | None = None,
     decomposition: Path | None = None,
     k: int = 16,
+    breakdown: bool = False,
+    strengths: tuple[float, ...] = STRENGTHS,
     seed: int = 0,
     loading: Loading = USUAL,
     json_: Json = False,
@@ -108,7 +113,14 @@ def calibrate(
         Write the dose as JSON.
     sae, sae_id, decomposition, k
         Dose k latents of a decomposition instead of the direction.
+    breakdown
+        Instead of a level: generate at --strengths, and tell where texts stop being clean and where they collapse;
+        --out is then a .parquet of the texts.
+    strengths
+        Strengths that --breakdown tries.
     """
+    if breakdown:
+        _check_strengths(strengths, out)
     from emovec_sae.corpora.packaged import load_corpus
     from emovec_sae.interventions.dose import calibrate as calibrate_
     from emovec_sae.interventions.neutral import NeutralProbe
@@ -119,14 +131,39 @@ def calibrate(
         raise ConfigError(f"--level is {level}; to match by {match} it must be above {floor:g}")
     fitted, loaded = _open(directions, emotion, model, loading)
     norm = fitted.residual_norm
+    edit = _edit(fitted, emotion, (sae, sae_id), decomposition, k)
+    if breakdown:
+        _break_down(loaded, {emotion: edit}, strengths, norm, out, json_=json_)
+        return
     texts = load_corpus("neutral").frame["text"].tolist()
     probe = NeutralProbe(loaded, texts, site=fitted.site, residual_norm=norm, seed=seed)
-    edit = _edit(fitted, emotion, (sae, sae_id), decomposition, k)
     dose = calibrate_(edit, probe, level=level, start=0.1 * norm, match=match)
     facts = {"emotion": emotion, **asdict(dose), match: dose.value, "strength": dose.coefficient / norm}
     if out is not None:
         write_json(out, {**facts, "provenance": collect(directions=fitted.fingerprint, model=loaded.describe())})
     answer(facts, json_=json_)
+
+
+def _check_strengths(strengths: tuple[float, ...], out: Path | None) -> None:
+    wrong = [one for one in strengths if not 0 < one < float("inf")]
+    if wrong or not strengths:
+        raise ConfigError(f"--strengths must be numbers above 0, got {wrong[0] if wrong else 'none'}")
+    if out is not None and out.suffix != ".parquet":
+        raise ConfigError(f"--out {out} of a break-down holds a table of texts; name it .parquet")
+
+
+def _break_down(
+    model: Any, edits: dict[str, Any], strengths: tuple[float, ...], norm: float, out: Path | None, *, json_: bool
+) -> None:
+    """Generate at the strengths after the prompts that doses are tuned on, and tell the regimes."""
+    from emovec_sae.corpora.prompts import load_prompts
+    from emovec_sae.interventions.breakdown import breakdown
+
+    prompts = load_prompts(use="tune")["text"].tolist()
+    with bar("strengths") as update:
+        found = breakdown(model, prompts, edits, strengths, unit=norm, chat=False, progress=update)
+    text = f"{table(found.points())}\n\n{table(found.frame())}"
+    write_answer(found, out, json_=json_, text=text)
 
 
 def _open(directions: Path, emotion: str, model: str, loading: Loading) -> tuple[Any, Any]:

@@ -127,12 +127,14 @@ class Work:
         with step(f"{self.name}: {name}"):
             found = make()
             if hasattr(found, "plot"):
-                self.draw(found.plot(), name, found.frame(), dict(found.provenance))
+                self.draw(found.plot(), name, found)
             found.save(file)
 
-    def draw(self, chart: Any, name: str, table: Any, provenance: dict[str, Any]) -> None:
-        """Write a figure in every format."""
-        save_chart(chart, self.path / "figures", name, table=table, provenance=provenance)
+    def draw(self, chart: Any, name: str, found: Any) -> None:
+        """Write a figure of a result in every format; the caption is what the result says of itself."""
+        caption = f"{self.name}, {self.site}. {found!r}"
+        facts = dict(found.provenance)
+        save_chart(chart, self.path / "figures", name, table=found.frame(), provenance=facts, caption=caption)
 
     def decomposed(self, method: str, seed: int) -> Any:
         """A decomposition by one SAE, made once."""
@@ -197,9 +199,9 @@ class Work:
                 contrasts[first], sae, self.model, emotions=CORE, k=told["k"], nulls=told["nulls"], seed=SEED
             ),
         )
-        self.draw(contrasts[first].plot("afraid", k=at), "composition_afraid", contrasts[first].frame(), {})
+        self.draw(contrasts[first].plot("afraid", k=at), "composition_afraid", contrasts[first])
         for one in found[:2]:
-            self.draw(one.plot_curves(), f"curve_{one.method}", one.excess(), dict(one.provenance))
+            self.draw(one.plot_curves(), f"curve_{one.method}", one)
 
     def publish(self) -> None:
         """Copy numbers and figures to where the repository keeps them."""

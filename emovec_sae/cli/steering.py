@@ -126,9 +126,7 @@ def calibrate(
     from emovec_sae.interventions.neutral import NeutralProbe
     from emovec_sae.provenance import collect, write_json
 
-    floor = 1.0 if match == "perplexity" else 0.0
-    if not level > floor:
-        raise ConfigError(f"--level is {level}; to match by {match} it must be above {floor:g}")
+    _check_level(level, match)
     fitted, loaded = _open(directions, emotion, model, loading)
     norm = fitted.residual_norm
     edit = _edit(fitted, emotion, (sae, sae_id), decomposition, k)
@@ -142,6 +140,12 @@ def calibrate(
     if out is not None:
         write_json(out, {**facts, "provenance": collect(directions=fitted.fingerprint, model=loaded.describe())})
     answer(facts, json_=json_)
+
+
+def _check_level(level: float, match: str) -> None:
+    floor = 1.0 if match == "perplexity" else 0.0
+    if not floor < level < float("inf"):
+        raise ConfigError(f"--level is {level}; to match by {match} it must be above {floor:g}")
 
 
 def _check_strengths(strengths: tuple[float, ...], out: Path | None) -> None:

@@ -160,31 +160,43 @@ def breakdown(
     ids, named = locate(model.tokens, prompts, [positions], chat=use_chat)
     cells = [(name, row) for name in edits for row in range(len(ids))]
     tried = sorted({0.0, *map(float, doses)})
-    found: list[dict[str, Any]] = []
+    found: list[pd.DataFrame] = []
     for done, dose in enumerate(tried, start=1):
         for start in range(0, len(cells), batch):
             some = cells[start : start + batch]
             own = [None if dose == 0.0 else edits[name].at(dose * unit) for name, _ in some]
-            texts = generate_ids(
-                model, [ids[row] for _, row in some], edits=[ByRow(own, site, positions)],
-                max_new_tokens=max_new_tokens, named={key: [marks[row] for _, row in some]
-                                                      for key, marks in named.items()},
-            ).tolist()  # fmt: skip
-            texts = [_cut(model, text) for text in texts]
-            surprises = _surprise(model, [ids[row] for _, row in some], texts)
-            for (name, row), text, surprise in zip(some, texts, surprises, strict=True):
-                facts = {"edit": name, "dose": dose, "prompt": row, "text": model.tokens.decode(text)}
-                found.append({**facts, "tokens": len(text), "repeated": repeated(text), "surprise": surprise})
+            rows = [row for _, row in some]
+            marks = {key: [every[row] for row in rows] for key, every in named.items()}
+            together = ByRow(own, site, positions)
+            texts = _texts(model, [ids[row] for row in rows], together, marks, max_new_tokens)
+            found.append(texts.assign(edit=[name for name, _ in some], dose=dose, prompt=rows))
         if progress is not None:
             progress(done, len(tried))
-    table = pd.DataFrame(found)
-    usual = float(table.loc[table["dose"] == 0, "surprise"].mean())
-    table["regime"] = np.select(
-        [~(table["surprise"] - usual < SURPRISE), table["repeated"] >= REPEATED], ["collapsed", "repetitive"], "clean"
-    )
+    table, usual = _regimes(pd.concat(found, ignore_index=True))
     facts = {"model": model.describe(), "site": str(site), "positions": positions, "edits": list(edits), "unit": unit}
     limits = {"repeated": REPEATED, "surprise": SURPRISE, "usual_surprise": usual, "max_new_tokens": max_new_tokens}
     return Breakdown(table, collect(**facts, **limits, prompts=list(prompts), doses=tried))
+
+
+def _texts(
+    model: Model, ids: list[list[int]], edit: ByRow, named: Mapping[str, Sequence[np.ndarray]], length: int
+) -> pd.DataFrame:
+    """One greedy answer a prompt, with its numbers."""
+    answers = generate_ids(model, ids, edits=[edit], max_new_tokens=length, named=named).tolist()
+    cut = [_cut(model, one) for one in answers]
+    numbers = {"tokens": [len(one) for one in cut], "repeated": [repeated(one) for one in cut]}
+    return pd.DataFrame(
+        {"text": [model.tokens.decode(one) for one in cut], **numbers, "surprise": _surprise(model, ids, cut)}
+    )
+
+
+def _regimes(table: pd.DataFrame) -> tuple[pd.DataFrame, float]:
+    """The regime of each text, and the mean surprise of the unedited ones that it is told by."""
+    usual = float(table.loc[table["dose"] == 0, "surprise"].mean())
+    collapsed = ~(table["surprise"] - usual < SURPRISE)  # an empty text has no surprise, and is collapsed
+    regime = np.select([collapsed, table["repeated"] >= REPEATED], ["collapsed", "repetitive"], "clean")
+    order = ["edit", "dose", "prompt", "text", "tokens", "repeated", "surprise", "regime"]
+    return table.assign(regime=regime)[order], usual
 
 
 def repeated(tokens: Sequence[int]) -> float:

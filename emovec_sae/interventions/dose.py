@@ -85,12 +85,8 @@ def calibrate(
     ConfigError
         If `level` or `start` is out of range, `match` is unknown, or the probe does not measure it.
     """
-    first = 0.1 * edit.limit if start is None else start
     floor = 1.0 if match == "perplexity" else 0.0
-    if not (level > floor and math.isfinite(level) and first > 0):
-        raise ConfigError(f"level must be above {floor:g} and start above 0, got {level} and {first}")
-    if not math.isfinite(first):
-        raise ConfigError(f"{edit!r} has no largest dose to begin from; give start, a tenth of the residual norm")
+    first = _start(edit, level, start, floor)
     measure = _measure(probe, match)
     most = min(edit.limit, first * _FARTHEST)
     wanted = level - floor
@@ -118,6 +114,15 @@ def calibrate(
         monotone=all(a <= b for a, b in pairwise(ordered)),
         evaluations=len(tried),
     )
+
+
+def _start(edit: Dosed, level: float, start: float | None, floor: float) -> float:
+    first = 0.1 * edit.limit if start is None else start
+    if not (level > floor and math.isfinite(level) and first > 0):
+        raise ConfigError(f"level must be above {floor:g} and start above 0, got {level} and {first}")
+    if not math.isfinite(first):
+        raise ConfigError(f"{edit!r} has no largest dose to begin from; give start, a tenth of the residual norm")
+    return first
 
 
 def _measure(probe: Any, match: str) -> Callable[[Sequence[Dosed]], float]:

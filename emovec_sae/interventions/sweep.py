@@ -147,11 +147,11 @@ def word_score(model: Model, words: Mapping[str, Sequence[str]]) -> Score:
         for name, some in words.items()
     }
 
-    def score(logits: Tensor) -> dict[str, Tensor]:
+    def _score(logits: Tensor) -> dict[str, Tensor]:
         total = logits.logsumexp(dim=-1)
         return {name: torch.logsumexp(logits[:, tokens], dim=-1) - total for name, tokens in first.items()}
 
-    return score
+    return _score
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -58,14 +58,14 @@ def _hook(model: Model, site: Site, change: _Steps) -> Any:
     module = model.module.get_submodule(model.blocks.path(site))
     if site.stream == "resid_pre":
 
-        def before(_module: Any, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        def _before(_module: Any, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
             if args:
                 return (change(args[0]), *args[1:]), named
             return args, {**named, "hidden_states": change(named["hidden_states"])}
 
-        return module.register_forward_pre_hook(before, with_kwargs=True)
+        return module.register_forward_pre_hook(_before, with_kwargs=True)
 
-    def after(_module: Any, _args: Any, output: Any) -> Any:
+    def _after(_module: Any, _args: Any, output: Any) -> Any:
         return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
 
-    return module.register_forward_hook(after)
+    return module.register_forward_hook(_after)

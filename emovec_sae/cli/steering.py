@@ -60,12 +60,8 @@ def steer(
 
     fitted, loaded = _open(directions, emotion, model, loading)
     edit = _edit(fitted, emotion, (sae, sae_id), decomposition, k).at(strength * fitted.residual_norm)
-    options: dict[str, Any] = {
-        "max_new_tokens": max_new_tokens,
-        "temperature": temperature,
-        "seed": seed,
-        "chat": False if plain else None,
-    }
+    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
+    options["chat"] = False if plain else None
     base, steered = (generate(loaded, prompt, edits=edits, **options)[0] for edits in ([], [edit]))
     facts = {
         "emotion": emotion,
@@ -121,9 +117,7 @@ def calibrate(
     """
     if breakdown:
         _check_strengths(strengths, out)
-    from emovec_sae.corpora.packaged import load_corpus
     from emovec_sae.interventions.dose import calibrate as calibrate_
-    from emovec_sae.interventions.neutral import NeutralProbe
     from emovec_sae.provenance import collect, write_json
 
     _check_level(level, match)
@@ -133,13 +127,21 @@ def calibrate(
     if breakdown:
         _break_down(loaded, {emotion: edit}, strengths, norm, out, json_=json_)
         return
-    texts = load_corpus("neutral").frame["text"].tolist()
-    probe = NeutralProbe(loaded, texts, site=fitted.site, residual_norm=norm, seed=seed)
-    dose = calibrate_(edit, probe, level=level, start=0.1 * norm, match=match)
+    dose = calibrate_(edit, _probe(loaded, fitted, seed), level=level, start=0.1 * norm, match=match)
     facts = {"emotion": emotion, **asdict(dose), match: dose.value, "strength": dose.coefficient / norm}
     if out is not None:
-        write_json(out, {**facts, "provenance": collect(directions=fitted.fingerprint, model=loaded.describe())})
+        made = collect(directions=fitted.fingerprint, model=loaded.describe())
+        write_json(out, {**facts, "provenance": made})
     answer(facts, json_=json_)
+
+
+def _probe(model: Any, fitted: Any, seed: int) -> Any:
+    """The packaged neutral texts, at the directions' site."""
+    from emovec_sae.corpora.packaged import load_corpus
+    from emovec_sae.interventions.neutral import NeutralProbe
+
+    texts = load_corpus("neutral").frame["text"].tolist()
+    return NeutralProbe(model, texts, site=fitted.site, residual_norm=fitted.residual_norm, seed=seed)
 
 
 def _check_level(level: float, match: str) -> None:

@@ -18,6 +18,7 @@ from emovec_sae.models.positions import locate
 from emovec_sae.models.seam import forward
 from emovec_sae.models.tokens import pad
 from emovec_sae.provenance import atomic, collect, write_json
+from emovec_sae.sites import Site
 from emovec_sae.stats.proportion import proportion
 
 if TYPE_CHECKING:
@@ -152,10 +153,7 @@ def breakdown(
     """
     if not (prompts and edits and len(doses)):
         raise ConfigError(f"{len(prompts)} prompts, {len(edits)} edits, {len(doses)} doses: at least 1 of each is due")
-    places = {(edit.site, edit.positions) for edit in edits.values()}
-    if len(places) != 1:
-        raise ConfigError(f"the edits act at {len(places)} places; a break-down is that of one site and positions")
-    site, positions = places.pop()
+    site, positions = _place(edits)
     use_chat = model.tokens.chat if chat is None else chat
     ids, named = locate(model.tokens, prompts, [positions], chat=use_chat)
     cells = [(name, row) for name in edits for row in range(len(ids))]
@@ -165,17 +163,23 @@ def breakdown(
         for start in range(0, len(cells), batch):
             some = cells[start : start + batch]
             own = [None if dose == 0.0 else edits[name].at(dose * unit) for name, _ in some]
-            rows = [row for _, row in some]
+            names, rows = [name for name, _ in some], [row for _, row in some]
             marks = {key: [every[row] for row in rows] for key, every in named.items()}
-            together = ByRow(own, site, positions)
-            texts = _texts(model, [ids[row] for row in rows], together, marks, max_new_tokens)
-            found.append(texts.assign(edit=[name for name, _ in some], dose=dose, prompt=rows))
+            texts = _texts(model, [ids[row] for row in rows], ByRow(own, site, positions), marks, max_new_tokens)
+            found.append(texts.assign(edit=names, dose=dose, prompt=rows))
         if progress is not None:
             progress(done, len(tried))
     table, usual = _regimes(pd.concat(found, ignore_index=True))
     facts = {"model": model.describe(), "site": str(site), "positions": positions, "edits": list(edits), "unit": unit}
     limits = {"repeated": REPEATED, "surprise": SURPRISE, "usual_surprise": usual, "max_new_tokens": max_new_tokens}
     return Breakdown(table, collect(**facts, **limits, prompts=list(prompts), doses=tried))
+
+
+def _place(edits: Mapping[str, Dosed]) -> tuple[Site, str]:
+    places = {(edit.site, edit.positions) for edit in edits.values()}
+    if len(places) != 1:
+        raise ConfigError(f"the edits act at {len(places)} places; a break-down is that of one site and positions")
+    return places.pop()
 
 
 def _texts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,14 +13,15 @@ import pandas as pd
 import pytest
 import torch
 
+from emovec_sae.charts import carriers
 from emovec_sae.errors import ConfigError, CorpusError, MismatchError
 from emovec_sae.interventions.edits import Ablate
+from emovec_sae.interventions.patches import exact
 from emovec_sae.interventions.patches.result import Patching
 from emovec_sae.interventions.patching import patch
 from emovec_sae.models.seam import forward
 from emovec_sae.models.tokens import pad
 from emovec_sae.sites import Site
-from emovec_sae.stats.clustered_correlation import clustered_correlation
 from emovec_sae.testing import tiny_model
 from tests.unit.patching_planted import MARK, SITE, directions, pair, planted
 
@@ -267,23 +269,24 @@ def test_what_belongs_to_another_model_or_sae_is_refused(known: SimpleNamespace)
         run(known, what="latents", sae=known.sae, decomposition=replace(known.parts, sae_fingerprint="f" * 64))
 
 
-def test_the_interval_of_a_clustered_correlation() -> None:
-    rng = np.random.default_rng(0)
-    groups = np.repeat(np.arange(12), 20)
-    shared = rng.normal(size=12)[groups]
-    x, y = rng.normal(size=240) + shared, rng.normal(size=240) + shared
-    told = clustered_correlation(x, y, groups)
-    assert told.value == pytest.approx(np.corrcoef(x, y)[0, 1])
-    by_hand = [np.corrcoef(x[groups != one], y[groups != one])[0, 1] for one in range(12)]
-    spread = np.sqrt(11 / 12 * np.square(np.arctanh(by_hand) - np.mean(np.arctanh(by_hand))).sum())
-    assert np.arctanh(told.high) - np.arctanh(told.value) == pytest.approx(2.200985 * spread, rel=1e-5)
-    alone = clustered_correlation(x, y, np.arange(240))
-    assert alone.high - alone.low < told.high - told.low  # cells of one pair are not independent
-    assert clustered_correlation(x, np.exp(x), groups, kind="spearman").value == pytest.approx(1)
-    assert np.isnan(clustered_correlation(x, np.ones(240), groups).value)
-    assert np.isnan(clustered_correlation(x, y, groups % 2).low)
-    with pytest.raises(ValueError, match="must be pairs"):
-        clustered_correlation(x, y[:-1], groups)
+def test_a_batch_is_only_a_budget(known: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run(known, sites=EVERYWHERE).frame()
+    monkeypatch.setattr(exact, "BUDGET", {"cpu": 40, "other": 40})  # two rows at a time
+    np.testing.assert_allclose(run(known, sites=EVERYWHERE).frame()["patched"], whole["patched"], rtol=0, atol=1e-5)
+
+
+def test_the_figure_of_carriers_says_its_numbers_and_refuses_what_it_cannot_draw(known: SimpleNamespace) -> None:
+    some = [pair(id=a, source=f"the {a}{MARK}n ran", target=f"the {a}zn ran") for a in "bcd"]
+    table = run(known, *some, what=["residual", "attn_out"]).map()
+    said = carriers.caption(table)
+    assert "n = 3 pairs" in said
+    assert "residual: 1.00 at resid_post.0, changed word (1.00 to 1.00); attn_out: 1.00 at attn_out.2" in said
+    json.dumps(carriers.carriers(table.assign(low=np.nan, high=np.nan)).to_dict(), allow_nan=False)
+    with pytest.raises(ConfigError, match="'head 3' has no style"):
+        carriers.carriers(table.assign(what="head 3"))
+    many = pd.concat([table.assign(what=f"k={k}") for k in (1, 2, 4, 8, 16)])
+    with pytest.raises(ConfigError, match="5 numbers of latents, 4 fit"):
+        carriers.carriers(many)
 
 
 def test_patching_leaves_the_model_as_it_was(known: SimpleNamespace) -> None:

@@ -107,8 +107,10 @@ class InterventionsSection(Section):
     """Who chooses the latents: share, omp, auroc, attribution, output score, confidence, matched (random latents)."""
     remainders: list[int] = []
     """k of the arms that hold the vector without its first k latents by share."""
+    clamped: list[int] = []
+    """k of the arms that hold the first k latents by share at values instead of adding to them."""
     controls: list[str] = []
-    """Further controls: covariance, permuted, other, flipped."""
+    """Further controls: covariance, permuted, other, flipped, pass-through."""
     fidelity: bool = False
     """Measure explained KL and the downstream cosine of every arm of an emotion; one more pass a cell."""
     random_draws: int = Field(default=4, gt=0)

@@ -15,7 +15,8 @@ sae: {d_sae: 64, k: 8, tokens: 4096, held_out: [train]}
 decomposition: {emotions: [afraid, angry, happy, sad], k: 16, shown: afraid, passages: 2, cards: 2}
 interventions: {emotions: [afraid, angry, happy, sad], arms_for: [afraid, happy], sizes: [1, 2], random_draws: 2,
   levels: [0.1, 0.2], positions: 32, new_tokens: 4, selectors: [share, omp, output score, matched], remainders: [2],
-  controls: [covariance, permuted, other, flipped], fidelity: true}
+  clamped: [1],
+  controls: [covariance, permuted, other, flipped, pass-through], fidelity: true}
 patching: {pairs: ./pairs.jsonl, limit: null}
 """
 

@@ -11,9 +11,12 @@ from emovec_sae.decomposition.result import Decomposition
 from emovec_sae.directions.direction_set import DirectionSet
 from emovec_sae.errors import ConfigError, MismatchError
 from emovec_sae.interventions.comparison.names import SHARE, LatentArm
-from emovec_sae.interventions.edits import AddLatents, Shift, Steer
+from emovec_sae.interventions.edits import AddLatents, ClampLatents, Dosed, SaePassThrough, Shift, Steer
 from emovec_sae.saes.coder import SparseCoder
+from emovec_sae.scoring.words import AFTER_FIRST
 from emovec_sae.sites import Site
+
+THROUGH = "pass-through"
 
 
 @dataclass(frozen=True)
@@ -27,15 +30,18 @@ class Arm:
     emotion
         Whose arm it is; None for a control that serves every emotion.
     edit
-        The shift whose dose is calibrated.
+        The edit whose dose is calibrated.
     draw
         Number of the random draw, 0 otherwise.
+    fixed
+        A dose that is used as it is, whatever KL it gives (the SAE's own damage); None is calibrated.
     """
 
     name: str
     emotion: str | None
-    edit: Shift
+    edit: Dosed
     draw: int = 0
+    fixed: float | None = None
 
 
 def raw_arms(directions: DirectionSet, emotions: list[str]) -> list[Arm]:
@@ -141,6 +147,47 @@ def remainder_arms(
             edit = Shift(left.astype(np.float32), site=coder.site, coefficient=1.0)
             found.append(Arm(str(LatentArm("remainder", k, selector)), emotion, edit))
     return found
+
+
+def clamped_arms(
+    chosen: Chosen,
+    coder: SparseCoder,
+    emotions: list[str],
+    *,
+    sizes: tuple[int, ...] = (1, 4, 16),
+    selector: str = SHARE,
+) -> list[Arm]:
+    """The first k latents held at values in the proportions of their amounts, instead of added to what is there.
+
+    Even at dose 0 such an arm takes the latents out, so that small doses may be out of its reach; the calibration says
+    so.
+
+    Parameters
+    ----------
+    chosen, coder, emotions, sizes, selector
+        As in `latent_arms`.
+
+    Raises
+    ------
+    MismatchError, ConfigError
+        As `latent_arms`.
+    """
+    _rows(chosen, coder)
+    found: list[Arm] = []
+    for emotion in emotions:
+        for k in sizes:
+            latents, amounts = _first(chosen, emotion, k)
+            edit = ClampLatents(coder, latents, amounts, coefficient=1.0)
+            found.append(Arm(str(LatentArm("clamped", k, selector)), emotion, edit))
+    return found
+
+
+def pass_through_arm(coder: SparseCoder) -> Arm:
+    """The stream replaced by the SAE's reconstruction from the second token on: the SAE's damage and nothing else.
+
+    Its dose is not matched: the KL that it gives is the result.
+    """
+    return Arm(THROUGH, None, SaePassThrough(coder, positions=AFTER_FIRST), fixed=1.0)
 
 
 def _rows(chosen: Chosen, coder: SparseCoder) -> np.ndarray:

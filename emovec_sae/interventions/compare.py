@@ -14,11 +14,14 @@ from emovec_sae.errors import ConfigError
 from emovec_sae.interventions.arms import Arm
 from emovec_sae.interventions.comparison.cells import Cell, Cells
 from emovec_sae.interventions.comparison.result import Comparison
-from emovec_sae.interventions.dose import calibrate
+from emovec_sae.interventions.dose import Dose, calibrate
+from emovec_sae.interventions.edits import Shift
 from emovec_sae.provenance import collect
 from emovec_sae.scoring.damage import KLProbe, Reading
 from emovec_sae.scoring.words import WordScorer, log_odds
 
+TOLERANCE = 0.02
+"""A dose is reached when its KL is within this share of the level."""
 _READINGS = 6
 """Readings of raw vectors that are kept; one of 128 positions and 49k words takes 25 MB."""
 
@@ -130,7 +133,12 @@ class _Work:
         """Calibrate an arm and score it."""
         # arms need much the same coefficient for a level, so the last one's is the best first guess
         start = self._starts.get(level, 0.1 * self._residual_norm)
-        dose = calibrate(arm.edit, self._probe, level=level, start=start)
+        if arm.fixed is None:
+            dose = calibrate(arm.edit, self._probe, level=level, start=start)
+        else:
+            kl = self._probe.kl([arm.edit.at(arm.fixed)])
+            near = abs(kl / level - 1) <= TOLERANCE
+            dose = Dose("kl", level, kl, arm.fixed, reached=near, monotone=True, evaluations=1)
         edit = arm.edit.at(dose.coefficient)
         change = log_odds(self._scorer.log_probs([edit]), self._scorer.tree.words, self._lexicon) - self._base
         facts: dict[str, Any] = {"kl": dose.kl, "coefficient": dose.coefficient, "reached": dose.reached}
@@ -141,7 +149,7 @@ class _Work:
 
     def note(self, arm: Arm, level: float, cell: Cell) -> None:
         """Remember the dose of a cell."""
-        if cell.dose["reached"]:
+        if cell.dose["reached"] and isinstance(arm.edit, Shift):  # a clamp's doses are no guide to a shift's
             self._starts[level] = cell.dose["coefficient"]
         if arm.name == "raw":
             self._raw[arm.emotion, level] = arm.edit.at(cell.dose["coefficient"])

@@ -17,6 +17,8 @@ from emovec_sae.sites import Site
 if TYPE_CHECKING:
     from torch import Tensor
 
+AFTER_FIRST = "from:1"
+"""Positions of an edit that spares the first token, which is a sink that no SAE was trained on."""
 _ROWS = 6
 """Prompts of a batch: about 600 tokens with the packaged lexicon, the best size for a CPU's caches."""
 _HEAD_ROWS = 512
@@ -75,8 +77,8 @@ class WordTree:
             mask[row, : len(prompt) + len(self.nodes)] = True
         dtype = next(model.module.parameters()).dtype
         additive = torch.zeros(sees.shape, dtype=dtype).masked_fill(~sees, torch.finfo(dtype).min)
-        place_ids = [one.to(model.device) for one in (ids, mask, positions, additive[:, None])]
-        return Batch(*place_ids)
+        ids, mask, positions, additive = (one.to(model.device) for one in (ids, mask, positions, additive[:, None]))
+        return Batch(ids, mask, positions, additive)
 
 
 class WordScorer:
@@ -115,11 +117,14 @@ class WordScorer:
         Raises
         ------
         ConfigError
-            If an edit acts on other positions than ``all``: the words behind a prompt are many futures at once.
+            If an edit acts on other positions than ``all`` or all but the first: the words behind a prompt are many
+            futures at once.
         """
         for edit in edits:
-            if edit.positions != "all":
-                raise ConfigError(f"word scores take edits at positions 'all'; this one acts on '{edit.positions}'")
+            if edit.positions not in ("all", AFTER_FIRST):
+                raise ConfigError(
+                    f"word scores take edits at positions 'all' or '{AFTER_FIRST}'; this one acts on '{edit.positions}'"
+                )
         found = []
         for prefix, lengths in self._parts:
             final = forward(self.model, prefix.batch, edits=edits, prefix=prefix, final=True).final

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from emovec_sae.interventions.arms import Arm
     from emovec_sae.interventions.comparison.selectors import Sources
 
-CONTROLS = ("covariance", "permuted", "other", "flipped")
+CONTROLS = ("covariance", "permuted", "other", "flipped", "pass-through")
 """What ``interventions.controls`` may name, besides the isotropic random directions that every study has."""
 
 
@@ -29,7 +29,7 @@ def check_arms(context: Context) -> None:
             if name not in known:
                 near = suggest(name, known)
                 raise ConfigError(f"interventions.{key} names '{name}'{near}; there are {', '.join(known)}")
-    largest, there = max([*section.sizes, *section.remainders]), context.study.decomposition.k
+    largest, there = max([*section.sizes, *section.remainders, *section.clamped]), context.study.decomposition.k
     if largest > there:
         raise ConfigError(
             f"interventions asks for {largest} latents of an emotion, decomposition.k is {there}; raise it above that, "
@@ -39,7 +39,7 @@ def check_arms(context: Context) -> None:
 
 def study_arms(context: Context, emotions: list[str]) -> list[Arm]:
     """All arms, the raw ones first."""
-    from emovec_sae.interventions.arms import latent_arms, random_arms, raw_arms, remainder_arms
+    from emovec_sae.interventions.arms import clamped_arms, latent_arms, random_arms, raw_arms, remainder_arms
     from emovec_sae.interventions.comparison.selectors import select_latents
 
     section, seed = context.study.interventions, context.study.seed
@@ -52,6 +52,8 @@ def study_arms(context: Context, emotions: list[str]) -> list[Arm]:
         arms += latent_arms(chosen, context.coder, section.arms_for, sizes=sizes, selector=selector)
     if section.remainders:
         arms += remainder_arms(contrast, context.coder, section.arms_for, sizes=tuple(section.remainders))
+    if section.clamped:
+        arms += clamped_arms(contrast, context.coder, section.arms_for, sizes=tuple(section.clamped))
     return arms + _controls(context, section.controls)
 
 
@@ -76,6 +78,7 @@ def _sources(context: Context, selectors: Sequence[str]) -> Sources:
 
 
 def _controls(context: Context, wanted: Sequence[str]) -> list[Arm]:
+    from emovec_sae.interventions.arms import pass_through_arm
     from emovec_sae.interventions.comparison import controls
 
     section, seed, site = context.study.interventions, context.study.seed, context.site
@@ -93,4 +96,6 @@ def _controls(context: Context, wanted: Sequence[str]) -> list[Arm]:
         found += controls.other_emotion_arms(context.directions, section.arms_for, seed=seed)
     if "flipped" in wanted:
         found += controls.flipped_arms(context.directions, section.arms_for)
+    if "pass-through" in wanted:
+        found.append(pass_through_arm(context.coder))
     return found

@@ -76,7 +76,7 @@ def test_compare_answers_with_arms_and_intervals(
     told = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     latents = {f"k={k}{by}" for k in (1, 2) for by in ("", ", omp", ", output score", ", matched")}
     controls = {"random", "random, covariance", "permuted labels", "other emotion", "sign flip"}
-    assert set(told["arms"]) == latents | controls | {"remainder of k=2"}
+    assert set(told["arms"]) == latents | controls | {"remainder of k=2", "clamped k=1", "pass-through"}
     assert {row["falsifier"].split(" (")[0] for row in told["falsifiers"]} >= {"random latents as good"}
     assert any("could not reach" in one or "reached" in one for one in told["verdict"])
     assert {"value", "low", "high", "n"} == set(told["arms"]["k=1"])
@@ -117,7 +117,11 @@ def test_an_interrupted_run_goes_on(
             "selectors: [shares]",
             "names 'shares' (did you mean 'share'?)",
         ),
-        ("controls: [covariance, permuted, other, flipped]", "controls: [isotropic]", "there are covariance, permuted"),
+        (
+            "controls: [covariance, permuted, other, flipped, pass-through]",
+            "controls: [isotropic]",
+            "there are covariance, permuted",
+        ),
         ("sizes: [1, 2]", "sizes: [1, 99]", "asks for 99 latents of an emotion, decomposition.k is 16"),
     ],
 )

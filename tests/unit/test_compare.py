@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from emovec_sae.errors import ConfigError, MismatchError, StoreError
-from emovec_sae.interventions.arms import Arm, latent_arms, random_arms, raw_arms
+from emovec_sae.interventions.arms import Arm, clamped_arms, latent_arms, pass_through_arm, random_arms, raw_arms
 from emovec_sae.interventions.compare import compare
 from emovec_sae.interventions.comparison.result import Comparison, load_comparison
-from emovec_sae.interventions.edits import Shift, Steer
+from emovec_sae.interventions.edits import ClampLatents, SaePassThrough, Shift, Steer
 from emovec_sae.models.model import Model
 from emovec_sae.scoring.damage import KLProbe
 from emovec_sae.scoring.words import WordScorer, log_odds
@@ -325,3 +325,43 @@ def test_fidelity_is_one_for_the_raw_vector_and_far_below_for_its_opposite(tiny:
     assert nothing.explained_kl == pytest.approx(0.0, abs=1e-6)
     with pytest.raises(ConfigError, match="put the raw arms first"):
         compare(few_arms()[::-1], **given, levels=LEVELS[:1], fidelity=True)
+
+
+def planted_coder(first: int) -> Any:
+    """An SAE with as many independent rows as dimensions, which reads every latent exactly; its bias is not small."""
+    from emovec_sae.saes.jump_relu import jump_relu
+
+    random = np.random.default_rng(first)
+    rows = random.standard_normal((20, 32))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    bias = random.standard_normal(32)
+    return jump_relu(rows, np.linalg.pinv(rows), bias, threshold=0.01, site=str(SITE), name="planted")
+
+
+def test_clamped_latents_and_the_pass_through_are_arms_like_others(tiny: Callable[..., Model], tmp_path: Path) -> None:
+    made = planted_coder(2)
+    chosen = decomposition()
+    chosen.sae_fingerprint = made.fingerprint
+    clamped = clamped_arms(chosen, made, ["e1"], sizes=(1, 4))
+    through = pass_through_arm(made)
+    assert [arm.name for arm in [*clamped, through]] == ["clamped k=1", "clamped k=4", "pass-through"]
+    assert clamped[1].edit.latents == tuple(chosen.latents("e1")[0][1:5])  # pyright: ignore[reportAttributeAccessIssue]
+    given = {**setting(tiny), "levels": LEVELS, "cells": tmp_path / "cells"}
+    found = compare([*few_arms()[:2], *clamped, through], **given)
+    doses = found.doses.set_index(["arm", "level"])
+    # the damage of the SAE is what it is at either level, and it spares the first token
+    kl = given["probe"].kl([SaePassThrough(made, positions="from:1")])
+    assert doses.loc[("pass-through", 0.02), "kl"] == doses.loc[("pass-through", 0.05), "kl"] == pytest.approx(kl)
+    assert kl != pytest.approx(given["probe"].kl([SaePassThrough(made)]))
+    assert doses.loc[("pass-through", 0.05), "coefficient"] == 1.0
+    clamp = doses.loc[("clamped k=4", 0.05)]
+    right = ClampLatents(made, *chosen.latents("e1", 4, dense=False), coefficient=float(clamp["coefficient"]))
+    assert given["probe"].kl([right]) == pytest.approx(clamp["kl"], rel=1e-4)
+    own = found.effects.query("arm == 'clamped k=4' and level == 0.05 and scored == 'e1'")["effect"].to_numpy()
+    words = given["scorer"].tree.words
+    change = log_odds(given["scorer"].log_probs([right]), words, LEXICON) - log_odds(
+        given["scorer"].log_probs(), words, LEXICON
+    )
+    np.testing.assert_allclose(own, change[:, 1], atol=1e-5)
+    again = compare([*few_arms()[:2], *clamped, through], **given)
+    pd.testing.assert_frame_equal(again.effects, found.effects)

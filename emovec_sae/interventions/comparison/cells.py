@@ -11,6 +11,8 @@ import numpy as np
 
 from emovec_sae.errors import ConfigError, StoreError
 from emovec_sae.interventions.arms import Arm
+from emovec_sae.interventions.edits import ClampLatents, Shift
+from emovec_sae.interventions.edits.latents import Latents
 from emovec_sae.provenance import digest, read_json, write_json
 
 
@@ -65,7 +67,7 @@ class Cells:
 
     def path(self, arm: Arm, level: float) -> Path:
         """File of a cell; an arm that points elsewhere under the same name has another."""
-        key = digest([arm.name, arm.emotion, arm.draw, level, str(arm.edit.site), arm.edit.unit.tolist()])[:16]
+        key = digest([arm.name, arm.emotion, arm.draw, level, str(arm.edit.site), _content(arm)])[:16]
         words = f"{arm.emotion or 'all'}.{arm.name}.{level:g}".replace(" ", "_").replace(",", "").replace("/", "_")
         return self.folder / f"{words}.{key}.json"
 
@@ -90,3 +92,16 @@ class Cells:
     def put(self, arm: Arm, level: float, cell: Cell) -> None:
         """Write a cell, whole or not at all."""
         write_json(self.path(arm, level), {"dose": dict(cell.dose), "effect": cell.effect.tolist()})
+
+
+def _content(arm: Arm) -> Any:
+    """What an edit is, its dose aside."""
+    edit = arm.edit
+    if isinstance(edit, Shift):
+        return edit.unit.tolist()
+    found: list[Any] = [type(edit).__name__, edit.positions, arm.fixed]
+    if isinstance(edit, Latents):
+        found += [edit.coder.fingerprint, list(edit.latents)]
+    if isinstance(edit, ClampLatents):
+        found.append(edit.targets.tolist())
+    return found

@@ -25,6 +25,7 @@ import yaml
 
 import emovec_sae as ev
 from emovec_sae.charts import save_chart
+from emovec_sae.charts.latents_by_emotion import latents_by_emotion
 from emovec_sae.corpora.emotions import load_emotions
 from emovec_sae.decomposition.across_saes import selected_matches
 from emovec_sae.decomposition.agreement import agreement, auroc_support
@@ -43,6 +44,7 @@ ROOT = HERE.parents[1]
 STUDY: dict[str, Any] = yaml.safe_load((HERE / "study.yaml").read_text(encoding="utf-8"))
 SEED: int = STUDY["seed"]
 RESULTS = ("probing", "agreement", "stability", "matching", "across_seeds", "sharing", "naming")
+LARGE = ("table", "chosen", "pairs", "matrix")
 CORE = load_emotions().core
 DEMO = load_emotions().demo_topics
 
@@ -54,6 +56,12 @@ def step(name: str) -> Iterator[None]:
     sys.stderr.write(f"{name} ...\n")
     yield
     sys.stderr.write(f"{name}: {time.monotonic() - began:.0f} s\n")
+
+
+def core_cells(found: Any) -> Any:
+    """The latents x emotions matrix of the core emotions: 171 do not fit on a page."""
+    cells = found.cells(n=24)
+    return latents_by_emotion(cells[cells["emotion"].isin(CORE)])
 
 
 @dataclass
@@ -119,22 +127,21 @@ class Work:
         )
         return {seed: found[Site.parse(self.site), seed] for seed in seeds}
 
-    def once(self, name: str, make: Callable[[], Any]) -> None:
+    def once(self, name: str, make: Callable[[], Any], plot: Callable[[Any], Any] | None = None) -> None:
         """Make a result and its figure unless its file is there."""
         file = self.path / f"{name}.json"
         if file.exists():
             return
         with step(f"{self.name}: {name}"):
             found = make()
-            if hasattr(found, "plot"):
-                self.draw(found.plot(), name, found)
+            self.draw(plot(found) if plot else found.plot(), name, found, found.frame())
             found.save(file)
 
-    def draw(self, chart: Any, name: str, found: Any) -> None:
+    def draw(self, chart: Any, name: str, found: Any, table: Any) -> None:
         """Write a figure of a result in every format; the caption is what the result says of itself."""
         caption = f"{self.name}, {self.site}. {found!r}"
         facts = dict(found.provenance)
-        save_chart(chart, self.path / "figures", name, table=found.frame(), provenance=facts, caption=caption)
+        save_chart(chart, self.path / "figures", name, table=table, provenance=facts, caption=caption)
 
     def decomposed(self, method: str, seed: int) -> Any:
         """A decomposition by one SAE, made once."""
@@ -191,7 +198,7 @@ class Work:
         self.once("agreement", compared)
         self.once("stability", lambda: stability(self.vectors, sae, self.claims, k=at, seed=SEED))
         self.once("across_seeds", followed)
-        self.once("sharing", lambda: sharing(contrasts[first], cells=resampler(), seed=SEED))
+        self.once("sharing", lambda: sharing(contrasts[first], cells=resampler(), seed=SEED), plot=core_cells)
         told = STUDY["naming"]
         self.once(
             "naming",
@@ -199,15 +206,17 @@ class Work:
                 contrasts[first], sae, self.model, emotions=CORE, k=told["k"], nulls=told["nulls"], seed=SEED
             ),
         )
-        self.draw(contrasts[first].plot("afraid", k=at), "composition_afraid", contrasts[first])
+        one = contrasts[first]
+        self.draw(one.plot("afraid", k=at), "composition_afraid", one, one.composition(["afraid"], k=at))
         for one in found[:2]:
-            self.draw(one.plot_curves(), f"curve_{one.method}", one)
+            self.draw(one.plot_curves(), f"curve_{one.method}", one, one.excess())
 
     def publish(self) -> None:
         """Copy numbers and figures to where the repository keeps them."""
-        told = {
-            one.stem: json.loads(one.read_text(encoding="utf-8")) for one in sorted(self.path.glob("passport-*.json"))
-        }
+        files = [*sorted(self.path.glob("passport-*.json")), *(self.path / f"{name}.json" for name in RESULTS)]
+        told = {one.stem: json.loads(one.read_text(encoding="utf-8")) for one in files}
+        for name in RESULTS:  # tables of every latent stay in the run's folder
+            told[name] = {key: value for key, value in told[name].items() if key not in LARGE}
         for method in ["contrast", *STUDY["pursuits"]["methods"], "attribution"]:
             told[method] = ev.load_decomposition(self.path / f"{method}-{STUDY['sae']['seeds'][0]}.parquet").facts()
         (HERE / f"{self.name}.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")

@@ -93,7 +93,8 @@ def _generations(context: Context, arms: Any, doses: Any, *, level: float) -> li
     chosen = [
         arm
         for arm in arms
-        if (arm.emotion in section.arms_for and arm.name in ("raw", largest)) or (arm.emotion is None and arm.draw == 0)
+        if (arm.emotion in section.arms_for and arm.name in ("raw", largest))
+        or (arm.name == "random" and arm.draw == 0)
     ]
     rows: list[dict[str, Any]] = [{"emotion": "", "arm": "base", "dose": "none"}]
     edits: list[Any] = [None]

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from published import fill_readme, summary
 
 import emovec_sae as ev
 from emovec_sae.charts import save_chart
@@ -44,7 +45,7 @@ ROOT = HERE.parents[1]
 STUDY: dict[str, Any] = yaml.safe_load((HERE / "study.yaml").read_text(encoding="utf-8"))
 SEED: int = STUDY["seed"]
 RESULTS = ("probing", "agreement", "stability", "matching", "across_seeds", "sharing", "naming")
-LARGE = ("table", "chosen", "pairs", "matrix")
+MOST_ROWS = 400
 CORE = load_emotions().core
 DEMO = load_emotions().demo_topics
 
@@ -216,9 +217,11 @@ class Work:
         files = [*sorted(self.path.glob("passport-*.json")), *(self.path / f"{name}.json" for name in RESULTS)]
         told = {one.stem: json.loads(one.read_text(encoding="utf-8")) for one in files}
         for name in RESULTS:  # tables of every latent stay in the run's folder
-            told[name] = {key: value for key, value in told[name].items() if key not in LARGE}
+            told[name] = {key: value for key, value in told[name].items()
+                          if not isinstance(value, list) or len(value) <= MOST_ROWS}  # fmt: skip
         for method in ["contrast", *STUDY["pursuits"]["methods"], "attribution"]:
             told[method] = ev.load_decomposition(self.path / f"{method}-{STUDY['sae']['seeds'][0]}.parquet").facts()
+        told["summary"] = summary(told, self.path, at=STUDY["compared_at"], seed=STUDY["sae"]["seeds"][0])
         (HERE / f"{self.name}.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
         target = ROOT / "figures" / "composition_study" / self.name
         shutil.rmtree(target, ignore_errors=True)
@@ -235,6 +238,7 @@ def main() -> None:
         work = Work(name)
         work.run()
         work.publish()
+    fill_readme(HERE, list(STUDY["models"]))
 
 
 if __name__ == "__main__":

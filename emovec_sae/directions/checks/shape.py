@@ -193,7 +193,7 @@ class Similarity(Check):
         order = {name: place for place, name in enumerate(dict.fromkeys(self.table["one"]))}
         frame = self.table.rename(columns={"one": "row", "other": "column", "r": "value"})
         frame = frame.assign(row_order=frame["row"].map(order), column_order=frame["column"].map(order))
-        told = f"n = {self.table['n'].iloc[0]} emotions"
+        told = "Pearson's r over pairs of emotions"
         return matrix(frame, title=self.title, legend="correlation of cosines", subtitle=told)
 
 

@@ -45,7 +45,7 @@ ROOT = HERE.parents[1]
 STUDY: dict[str, Any] = yaml.safe_load((HERE / "study.yaml").read_text(encoding="utf-8"))
 SEED: int = STUDY["seed"]
 RESULTS = ("probing", "agreement", "stability", "matching", "across_seeds", "sharing", "naming")
-MOST_ROWS = 400
+MOST_BYTES = 60_000
 CORE = load_emotions().core
 DEMO = load_emotions().demo_topics
 
@@ -217,8 +217,7 @@ class Work:
         files = [*sorted(self.path.glob("passport-*.json")), *(self.path / f"{name}.json" for name in RESULTS)]
         told = {one.stem: json.loads(one.read_text(encoding="utf-8")) for one in files}
         for name in RESULTS:  # tables of every latent stay in the run's folder
-            told[name] = {key: value for key, value in told[name].items()
-                          if not isinstance(value, list) or len(value) <= MOST_ROWS}  # fmt: skip
+            told[name] = {key: value for key, value in told[name].items() if len(json.dumps(value)) < MOST_BYTES}
         for method in ["contrast", *STUDY["pursuits"]["methods"], "attribution"]:
             told[method] = ev.load_decomposition(self.path / f"{method}-{STUDY['sae']['seeds'][0]}.parquet").facts()
         told["summary"] = summary(told, self.path, at=STUDY["compared_at"], seed=STUDY["sae"]["seeds"][0])

@@ -90,7 +90,7 @@ class Geometry:
         return self.vector_map_frame()
 
     def plot(self, *, method: str = "pca", seed: int = 0) -> alt.LayerChart:
-        """Draw the vector map: the principal components of `frame`, or ``umap`` (extra ``umap``)."""
+        """Draw the vector map: the principal components of `frame`, or ``umap`` (extra ``maps``)."""
         from emovec_sae.charts.vector_map import vector_map
         from emovec_sae.directions.maps import mapped
 

@@ -74,7 +74,7 @@ def _umap(distances: np.ndarray, seed: int) -> np.ndarray:
     try:
         import umap
     except ImportError as error:
-        raise ConfigError("UMAP is not installed; pip install 'emovec_sae[umap]'") from error
+        raise ConfigError("UMAP is not installed; pip install 'emovec_sae[maps]'") from error
     count = min(NEIGHBOURS, len(distances) - 1)
     made: Any = umap.UMAP(n_neighbors=count, metric="precomputed", random_state=seed, init="random")
     with warnings.catch_warnings():

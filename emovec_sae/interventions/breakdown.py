@@ -10,26 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from emovec_sae.errors import ConfigError, ModelError
+from emovec_sae.errors import ConfigError
 from emovec_sae.interventions.edits import ByRow, Dosed
 from emovec_sae.models.generate import generate_ids
 from emovec_sae.models.model import Model
 from emovec_sae.models.positions import locate
-from emovec_sae.models.seam import forward
-from emovec_sae.models.tokens import pad
 from emovec_sae.provenance import atomic, collect, write_json
+from emovec_sae.scoring.regimes import REGIMES, REPEATED, SURPRISE, repeated, tell_regimes
+from emovec_sae.scoring.surprise import surprise
 from emovec_sae.sites import Site
 from emovec_sae.stats.proportion import proportion
 
 if TYPE_CHECKING:
     import altair as alt
 
-REGIMES = ("clean", "repetitive", "collapsed")
-REPEATED = 0.5
-"""From this share of windows of `_WINDOW` tokens that stood in the text before, a text is repetitive."""
-SURPRISE = 3.0
-"""From so many nats a token above the unedited answers, as the unedited model reads it, a text is collapsed."""
-_WINDOW = 4
 _RESAMPLES = 2000
 
 
@@ -187,54 +181,19 @@ def _texts(
 ) -> pd.DataFrame:
     """One greedy answer a prompt, with its numbers."""
     answers = generate_ids(model, ids, edits=[edit], max_new_tokens=length, named=named).tolist()
-    cut = [_cut(model, one) for one in answers]
+    cut = [model.tokens.unpadded(one) for one in answers]
     numbers = {"tokens": [len(one) for one in cut], "repeated": [repeated(one) for one in cut]}
     return pd.DataFrame(
-        {"text": [model.tokens.decode(one) for one in cut], **numbers, "surprise": _surprise(model, ids, cut)}
+        {"text": [model.tokens.decode(one) for one in cut], **numbers, "surprise": surprise(model, ids, cut)}
     )
 
 
 def _regimes(table: pd.DataFrame) -> tuple[pd.DataFrame, float]:
     """The regime of each text, and the mean surprise of the unedited ones that it is told by."""
     usual = float(table.loc[table["dose"] == 0, "surprise"].mean())
-    collapsed = ~(table["surprise"] - usual < SURPRISE)  # an empty text has no surprise, and is collapsed
-    regime = np.select([collapsed, table["repeated"] >= REPEATED], ["collapsed", "repetitive"], "clean")
+    regime = tell_regimes(table["surprise"], table["repeated"], usual=usual)
     order = ["edit", "dose", "prompt", "text", "tokens", "repeated", "surprise", "regime"]
     return table.assign(regime=regime)[order], usual
-
-
-def repeated(tokens: Sequence[int]) -> float:
-    """Share of windows of 4 tokens that stood in the text before; 0 for a text without windows."""
-    windows = [tuple(tokens[start : start + _WINDOW]) for start in range(len(tokens) - _WINDOW + 1)]
-    return 1 - len(set(windows)) / len(windows) if windows else 0.0
-
-
-def _cut(model: Model, text: list[int]) -> list[int]:
-    """The text without the padding behind its end."""
-    end = len(text)
-    while end and text[end - 1] == model.tokens.pad_id:
-        end -= 1
-    return text[:end]
-
-
-def _surprise(model: Model, prompts: Sequence[Sequence[int]], texts: Sequence[Sequence[int]]) -> list[float]:
-    """Mean negative log-probability of each text's tokens under the unedited model, nats; NaN for an empty text."""
-    import torch
-
-    whole = [[*prompt, *text] for prompt, text in zip(prompts, texts, strict=True)]
-    final = forward(model, pad(whole, pad_id=model.tokens.pad_id, device=model.device), final=True).final
-    if final is None:
-        raise ModelError("the model gave no final state")
-    found: list[float] = []
-    for row, (prompt, text) in enumerate(zip(prompts, texts, strict=True)):
-        if not text:
-            found.append(float("nan"))
-            continue
-        with torch.no_grad():
-            law = model.head(final[row, len(prompt) - 1 : len(prompt) + len(text) - 1]).log_softmax(-1)
-        tokens = torch.tensor(text, device=law.device)
-        found.append(-float(law.gather(-1, tokens[:, None]).double().mean()))
-    return found
 
 
 def _crossing(doses: np.ndarray, lost: np.ndarray) -> float:

@@ -9,6 +9,7 @@ from emovec_sae.errors import ConfigError
 from emovec_sae.models.hooks import edited
 from emovec_sae.models.model import Model
 from emovec_sae.models.positions import locate
+from emovec_sae.models.sampling import DrawnTokens
 from emovec_sae.models.seam import Edit
 from emovec_sae.models.tokens import pad
 
@@ -73,10 +74,13 @@ def generate_ids(
     top_p: float = 1.0,
     seed: int = 0,
     named: Mapping[str, Sequence[np.ndarray]] | None = None,
+    draws: np.ndarray | None = None,
 ) -> Tensor:
     """Continue token sequences; see `generate`.
 
-    Edits at ``span:`` or ``role:`` need `named`, which `positions.locate` gives with the token ids.
+    Edits at ``span:`` or ``role:`` need `named`, which `positions.locate` gives with the token ids. With `draws`, of
+    shape (prompts, max_new_tokens), each row is sampled with its own numbers instead of `seed`, as `sample_ids` does:
+    a row gets the same text in any company, rounding aside.
 
     Returns
     -------
@@ -88,14 +92,17 @@ def generate_ids(
     if max_new_tokens < 1:
         raise ConfigError(f"max_new_tokens is {max_new_tokens}; at least 1 token must be generated")
     batch = pad(prompts, pad_id=model.tokens.pad_id, device=model.device, side="left", named=named)
+    free = temperature > 0 and draws is None
     options: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
-        "do_sample": temperature > 0,
+        "do_sample": free,
         "pad_token_id": model.tokens.pad_id,
-        **({"temperature": temperature, "top_p": top_p} if temperature > 0 else {}),
+        **({"temperature": temperature, "top_p": top_p} if free else {}),
     }
-    with torch.no_grad(), torch.random.fork_rng(enabled=temperature > 0), edited(model, batch, edits):
-        if temperature > 0:
+    if draws is not None:
+        options["logits_processor"] = [DrawnTokens(draws, temperature=temperature, top_p=top_p)]
+    with torch.no_grad(), torch.random.fork_rng(enabled=free), edited(model, batch, edits):
+        if free:
             torch.manual_seed(seed)
         result: Any = model.module.generate(**batch.inputs(), **options)  # pyright: ignore[reportCallIssue]
     return result[:, batch.input_ids.shape[1] :]

@@ -63,8 +63,7 @@ def sample_ids(
     """
     import torch
 
-    if temperature <= 0 or not 0 < top_p <= 1:
-        raise ConfigError(f"temperature {temperature} must be above 0, and top_p {top_p} above 0 and at most 1")
+    _check(temperature, top_p)
     ends = _end_tokens(model)
     numbers = torch.as_tensor(np.ascontiguousarray(draws), dtype=torch.float32, device=model.device)
     with torch.no_grad(), _fast_attention(model):
@@ -90,6 +89,43 @@ class _Law:
         total = shares.cumsum(-1)
         place = (total <= (numbers * total[:, -1])[:, None]).sum(-1).clamp(max=tokens.shape[-1] - 1)
         return tokens.gather(-1, place[:, None])[:, 0]
+
+
+class DrawnTokens:
+    """A logits processor for `generate`: the token that a row's own random number picks, by the law of `sample_ids`.
+
+    Parameters
+    ----------
+    draws
+        As for `sample_ids`, shape (rows, steps).
+    temperature, top_p
+        As for `sample_ids`.
+
+    Raises
+    ------
+    ConfigError
+        If temperature or top_p are out of range.
+    """
+
+    def __init__(self, draws: np.ndarray, *, temperature: float, top_p: float) -> None:
+        _check(temperature, top_p)
+        self._draws = np.ascontiguousarray(draws, dtype=np.float32)
+        self._law = _Law(temperature, top_p, [()] * len(self._draws))
+        self._step = 0
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores that leave one token a row possible."""
+        import torch
+
+        numbers = torch.as_tensor(self._draws[:, self._step], device=scores.device)
+        self._step += 1
+        token = self._law.draw(scores, numbers, range(len(scores)))
+        return torch.full_like(scores, float("-inf")).scatter(-1, token[:, None], 0.0)
+
+
+def _check(temperature: float, top_p: float) -> None:
+    if temperature <= 0 or not 0 < top_p <= 1:
+        raise ConfigError(f"temperature {temperature} must be above 0, and top_p {top_p} above 0 and at most 1")
 
 
 def _sample(model: Model, prompts: Sequence[Sequence[int]], draws: Tensor, ends: Tensor, law: _Law) -> list[list[int]]:

@@ -200,3 +200,10 @@ class Tokens:
     def decode(self, ids: Sequence[int]) -> str:
         """Text of a token sequence without special tokens."""
         return self.tokenizer.decode([int(one) for one in ids], skip_special_tokens=True)
+
+    def unpadded(self, ids: Sequence[int]) -> list[int]:
+        """A generated text without the padding behind its end."""
+        end = len(ids)
+        while end and ids[end - 1] == self.pad_id:
+            end -= 1
+        return [int(one) for one in ids[:end]]

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from emovec_sae.errors import ConfigError
-from emovec_sae.interventions.breakdown import REGIMES, Breakdown, breakdown, repeated
+from emovec_sae.interventions.breakdown import Breakdown, breakdown
 from emovec_sae.interventions.edits import Shift
 from emovec_sae.models.model import Model
+from emovec_sae.scoring.regimes import REGIMES, repeated
 from emovec_sae.sites import Site
 
 SITE = Site("resid_post", 1)

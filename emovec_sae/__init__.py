@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from emovec_sae.interventions.sweep import sweep as sweep
     from emovec_sae.models.generate import generate as generate
     from emovec_sae.models.load import load_model as load_model
+    from emovec_sae.models.stream import stream as stream
     from emovec_sae.recording.record import record as record
     from emovec_sae.report.page import write_report as write_report
     from emovec_sae.saes.load import load_sae as load_sae
@@ -130,6 +131,7 @@ _PUBLIC = {
     "selected_matches": "decomposition.across_saes",
     "sharing": "decomposition.sharing",
     "stability": "decomposition.stability",
+    "stream": "models.stream",
     "sweep": "interventions.sweep",
     "train_sae": "saes.train",
     "train_saes": "saes.train",

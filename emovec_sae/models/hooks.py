@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def edited(model: Model, batch: Batch, edits: Sequence[Edit]) -> Generator[None]:
-    """Apply edits whenever the model runs: its first run reads `batch`, each later one is a step of generation.
+def edited(model: Model, batch: Batch, edits: Sequence[Edit], *, step: int = 0) -> Generator[None]:
+    """Apply edits whenever the model runs: its first run is `step` of the generation from `batch` (0 reads the batch).
 
     The hooks are taken off at the end, whatever happens inside.
 
@@ -36,17 +36,17 @@ def edited(model: Model, batch: Batch, edits: Sequence[Edit]) -> Generator[None]
     with ExitStack() as stack:
         for site in sorted({edit.site for edit in edits}):
             own = [edit for edit in edits if edit.site == site]
-            stack.callback(_hook(model, site, _Steps(batch, own)).remove)
+            stack.callback(_hook(model, site, _Steps(batch, own, step)).remove)
         yield
 
 
 class _Steps:
     """The edits of one site, and how often the model has run."""
 
-    def __init__(self, batch: Batch, edits: Sequence[Edit]) -> None:
+    def __init__(self, batch: Batch, edits: Sequence[Edit], step: int) -> None:
         self.batch = batch
         self.edits = edits
-        self.step = 0
+        self.step = step
 
     def __call__(self, value: Tensor) -> Tensor:
         found = apply_edits(value, self.edits, self.batch, step=self.step)

@@ -161,8 +161,43 @@ class Study(Section):
     """The patching."""
 
 
+class CheckStudy(Section):
+    """A study that holds direction sets against checks of the score card; it has the key ``checks``."""
+
+    title: str = "Emotion directions under test"
+    """The question."""
+    checks: list[str] = Field(default=["topics"], min_length=1)
+    """Checks of the score card, such as shape_steer; held-out topics choose the directions first."""
+    models: list[str] = Field(default=["smollm2-135m-instruct"], min_length=1)
+    """Embedded names, folders, .gguf files or Hugging Face ids."""
+    emotions: list[str] | None = None
+    """Emotions of the stories; None takes all 171."""
+    groups: list[str] | None = None
+    """Topics of the stories; None takes all 16."""
+    sites: str | None = None
+    """Sites to choose among; None takes resid_post from a third to five sixths of the depth."""
+    across: bool = False
+    """Also ask whether emotions are alike in the same way in all models."""
+    seed: int = 0
+    """The one seed of every random choice."""
+
+
 def load_study(path: str | Path) -> Study:
-    """Read a study file.
+    """Read the file of a study with stages.
+
+    Raises
+    ------
+    ConfigError
+        As `read_study`; also if the study is one of checks.
+    """
+    found = read_study(path)
+    if isinstance(found, CheckStudy):
+        raise ConfigError(f"{path} is a study of checks (it has the key 'checks'); run it with: emovec run {path}")
+    return found
+
+
+def read_study(path: str | Path) -> Study | CheckStudy:
+    """Read a study file: one with the key ``checks`` is a `CheckStudy`, any other a `Study`.
 
     Raises
     ------
@@ -183,37 +218,38 @@ def load_study(path: str | Path) -> Study:
         raise ConfigError(f"{file}{f', line {line + 1}' if line is not None else ''}: not valid YAML") from error
     if found is not None and not isinstance(found, dict):
         raise ConfigError(f"{file} holds a {type(found).__name__}; a study is a mapping such as 'model: {{name: ...}}'")
+    shape = CheckStudy if found and "checks" in found else Study
     try:
-        return Study.model_validate(found or {})
+        return shape.model_validate(found or {})
     except ValidationError as error:
-        raise ConfigError(_explain(file, text, error)) from error
+        raise ConfigError(_explain(file, text, error, shape)) from error
 
 
-def _explain(file: Path, text: str, error: ValidationError) -> str:
+def _explain(file: Path, text: str, error: ValidationError, shape: type[Section]) -> str:
     """One line for the first problem: file, line, key, and the nearest right key."""
     first: dict[str, Any] = dict(error.errors()[0])
-    keys = _keys(first["loc"])
+    keys = _keys(first["loc"], shape)
     where = f"{file}, line {_line(text, keys)}"
     name = ".".join(keys)
     if first["type"] == "extra_forbidden":
-        known = _known(keys[:-1])
+        known = _known(keys[:-1], shape)
         return f"{where}: unknown key '{name}'{suggest(keys[-1], known)}; keys here are {', '.join(known)}"
     return f"{where}: {name or 'the study'}: {first['msg'][:1].lower()}{first['msg'][1:]}, got {first.get('input')!r}"
 
 
-def _keys(loc: Sequence[Any]) -> list[str]:
+def _keys(loc: Sequence[Any], shape: type[Section]) -> list[str]:
     """Keys of the file on the way to a problem: pydantic appends the place in a list, and the union member tried."""
     found: list[str] = []
     for part in loc:
         found.append(str(part))
-        if not _known(found):
+        if not _known(found, shape):
             break
     return found
 
 
-def _known(parents: list[str]) -> list[str]:
+def _known(parents: list[str], shape: type[Section]) -> list[str]:
     """Keys of a section; none below a plain value or an unknown key."""
-    fields: Any = Study.model_fields
+    fields: Any = shape.model_fields
     for parent in parents:
         annotation = fields[parent].annotation if parent in fields else None
         fields = annotation.model_fields if isinstance(annotation, type) and issubclass(annotation, BaseModel) else {}

@@ -27,18 +27,23 @@ def demo(*, out: Path = Path("runs/demo"), json_: Json = False) -> None:
 
 
 def run(study: Path, *, out: Path | None = None, json_: Json = False) -> None:
-    """Run a study file, every stage.
+    """Run a study file, every stage; a file with the key 'checks' runs these checks of the score card.
 
     Parameters
     ----------
     study
         A YAML file; an unknown key is an error.
     out
-        Folder of the run; runs/NAME of the study file by default.
+        Folder of the run; runs/NAME by default, of the study file, or of its folder if it is called study.yaml.
     """
-    from emovec_sae.config import load_study
+    from emovec_sae.config import CheckStudy, read_study
 
-    _run(load_study(study), out or Path("runs") / study.stem, base=study.resolve().parent, json_=json_)
+    loaded, base = read_study(study), study.resolve().parent
+    folder = out or _folder(study)
+    if isinstance(loaded, CheckStudy):
+        _run_checks(loaded, folder, base=base, json_=json_)
+    else:
+        _run(loaded, folder, base=base, json_=json_)
 
 
 def compare(study: Path, *, out: Path | None = None, json_: Json = False) -> None:
@@ -49,15 +54,37 @@ def compare(study: Path, *, out: Path | None = None, json_: Json = False) -> Non
     study
         A YAML file; its stages up to the comparison are run if they are not done.
     out
-        Folder of the run; runs/NAME of the study file by default.
+        Folder of the run; runs/NAME by default, as of run.
     """
     from emovec_sae.config import load_study
     from emovec_sae.studies.run import compare_study
 
-    loaded, folder = load_study(study), out or Path("runs") / study.stem
+    loaded, folder = load_study(study), out or _folder(study)
     with StageBars() as reporter:
         found = compare_study(loaded, folder, base=study.resolve().parent, reporter=reporter)
     answer(found, json_=json_)
+
+
+def _folder(study: Path) -> Path:
+    return Path("runs") / (study.resolve().parent.name if study.stem == "study" else study.stem)
+
+
+def _run_checks(study: Any, out: Path, *, base: Path, json_: bool) -> None:
+    from emovec_sae.studies.bench.study import run_checks
+
+    with StageBars() as reporter:
+        found = run_checks(study, out, base=base, reporter=reporter)
+    told = {"run": str(out), "table": str(out / "numbers.csv"), "stages": reporter.seconds, **found}
+    heads = [row for row in found["numbers"] if row["headline"]]
+    lines = [f"{row['model']}: {row['title']}: {row['number']} {_told(row)}" for row in heads]
+    answer(told, json_=json_, text="\n".join([*lines, f"table: {out / 'numbers.csv'}"]))
+
+
+def _told(row: dict[str, Any]) -> str:
+    if row["value"] is None:
+        return "-"
+    between = "" if row["low"] is None else f" [{row['low']:.2f}, {row['high']:.2f}]"
+    return f"{row['value']:.2f}{between}"
 
 
 def _run(study: Any, out: Path, *, base: Path, json_: bool) -> None:

@@ -136,3 +136,54 @@ def test_checks_refuse_the_wrong_texts_in_one_line(card: Path, capsys: pytest.Ca
         capsys.readouterr()
         assert main(arguments) == 2
         assert said in capsys.readouterr().err
+
+
+CHECKS = """
+title: One check
+checks: [lens]
+models: [./model/]
+emotions: [afraid, angry, happy, sad]
+groups: [call, job, train]
+sites: resid_post.1
+"""
+
+
+def test_a_study_of_checks_runs_what_it_names_and_no_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_folder(tmp_path / "model")
+    study = tmp_path / "some.yaml"
+    study.write_text(CHECKS)
+    found = told(capsys, "run", str(study), "--out", str(tmp_path / "runs" / "some"))
+    assert {row["check"] for row in found["numbers"]} == {"lens"}
+    assert {row["model"] for row in found["numbers"]} == {"model"}
+    assert found["seconds"]["model"] >= 0
+    (bench,) = (tmp_path / "runs").glob("bench-model-*")
+    assert {one.stem for one in (bench / "checks").iterdir()} == {"topics", "lens"}
+    table = pd.read_csv(tmp_path / "runs" / "some" / "numbers.csv")
+    assert table["number"].tolist() == [row["number"] for row in found["numbers"]]
+    assert (tmp_path / "runs" / "some" / "figures" / "model_lens.svg").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "told_of"),
+    [
+        ("title: a\nchecks: [shpe_steer]", "did you mean 'shape_steer'"),
+        ("title: a\nchecks: [lens]\nacross: true", "name another"),
+        ("title: a\nchecks: []", "checks"),
+        ("title: a\nchecks: [lens]\nmodel: x", "unknown key 'model'"),
+    ],
+)
+def test_a_wrong_study_of_checks_is_one_line(
+    text: str, told_of: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = tmp_path / "wrong.yaml"
+    study.write_text(text)
+    assert main(["run", str(study), "--out", str(tmp_path / "runs" / "wrong")]) == 2
+    assert told_of in capsys.readouterr().err
+    assert not (tmp_path / "runs" / "bench-smollm2-135m-instruct").exists()
+
+
+def test_compare_refuses_a_study_of_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = tmp_path / "checks.yaml"
+    study.write_text(CHECKS)
+    assert main(["compare", str(study)]) == 2
+    assert "emovec run" in capsys.readouterr().err

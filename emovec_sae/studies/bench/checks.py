@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from emovec_sae.provenance import read_json
@@ -46,20 +47,11 @@ def choose(bench: Bench) -> None:
     )  # fmt: skip
 
 
-def check_all(bench: Bench) -> None:
-    """Run every check that applies to the model."""
-    for position, (name, pool) in SCENARIOS.items():
-        if bench.has(name):
-            _stage(bench, position, "implicit scenarios", [f"record {name}"], _scenarios(bench, name, pool, position))
-    _stage(bench, "intensity", "numeric intensity", ["record intensity"], lambda: _intensity(bench))
-    _stage(bench, "lens", "logit lens", [], lambda: _lens(bench))
-    for name in ("read", "steer"):
-        _stage(bench, f"shape_{name}", "geometry", [], _shape(bench, name))
-        _stage(bench, f"learning_{name}", "learning curve", ["record stories"], _learning(bench, name))
-    _stage(bench, "similarity", "similarity over sites", ["record stories"], lambda: _similarity(bench))
-    _stage(bench, "languages", "languages", ["record stories", "record multilingual"], lambda: _languages(bench))
-    _stage(bench, "preferences", "preferences", ["record activities"], lambda: _preferences(bench))
-    _stage(bench, "diagnostics", "diagnostics", ["record stories"], lambda: _diagnostics(bench))
+def check_all(bench: Bench, wanted: Collection[str] | None = None) -> None:
+    """Run every check that applies to the model, or those that are wanted."""
+    for name, check in CHECKS.items():
+        if (wanted is None or name in wanted) and all(bench.has(one) for one in check.recordings):
+            _stage(bench, name, check)
 
 
 SCENARIOS = {
@@ -79,13 +71,13 @@ POSITIONS = {
 }
 
 
-def _stage(bench: Bench, name: str, about: str, after: list[str], make: Callable[[], Any]) -> None:
+def _stage(bench: Bench, name: str, check: Made) -> None:
     settings: dict[str, Any] = {"seed": bench.settings.seed}
     if name == "preferences":
         settings["pairs"] = bench.settings.pairs
     bench.run.stage(
-        name, about, settings=settings, after=["topics", *after], outputs=[f"checks/{name}.json"],
-        work=lambda progress: _keep(bench, name, make()),
+        name, check.about, settings=settings, after=["topics", *(f"record {one}" for one in check.recordings)],
+        outputs=[f"checks/{name}.json"], work=lambda progress: _keep(bench, name, check.make(bench)),
     )  # fmt: skip
 
 
@@ -115,8 +107,8 @@ def _estimator(bench: Bench, name: str) -> Any:
     return getattr(estimators, told["name"])(**told["params"])
 
 
-def _scenarios(bench: Bench, recording: str, pool: str, position: str) -> Callable[[], Any]:
-    def _make() -> Any:
+def _scenarios(recording: str, pool: str, position: str) -> Callable[[Bench], Any]:
+    def _make(bench: Bench) -> Any:
         from emovec_sae.directions.checks import check_scenarios
 
         acts, directions = bench.acts(recording), _set(bench, "read")
@@ -138,8 +130,8 @@ def _lens(bench: Bench) -> Any:
     return check_lens(_set(bench, "steer"), bench.model, seed=bench.settings.seed)
 
 
-def _shape(bench: Bench, name: str) -> Callable[[], Any]:
-    def _make() -> Any:
+def _shape(name: str) -> Callable[[Bench], Any]:
+    def _make(bench: Bench) -> Any:
         from emovec_sae.directions.checks import check_shape
 
         return check_shape(_set(bench, name), seed=bench.settings.seed)
@@ -147,8 +139,8 @@ def _shape(bench: Bench, name: str) -> Callable[[], Any]:
     return _make
 
 
-def _learning(bench: Bench, name: str) -> Callable[[], Any]:
-    def _make() -> Any:
+def _learning(name: str) -> Callable[[Bench], Any]:
+    def _make(bench: Bench) -> Any:
         from emovec_sae.directions.checks import learning_curve
 
         directions = _set(bench, name)
@@ -193,6 +185,45 @@ def _diagnostics(bench: Bench) -> Any:
 
     directions = _set(bench, "steer")
     return diagnose(bench.acts("stories"), directions.site, readout=directions.readout, seed=bench.settings.seed)
+
+
+@dataclass(frozen=True)
+class Made:
+    """How a check is made.
+
+    Attributes
+    ----------
+    about
+        For people.
+    recordings
+        What it reads besides the direction sets; the topics' own stories are listed where it reads them again.
+    make
+        Makes its result.
+    """
+
+    about: str
+    recordings: tuple[str, ...]
+    make: Callable[[Bench], Any]
+
+
+CHECKS = {
+    **{
+        name: Made("implicit scenarios", (recording,), _scenarios(recording, pool, name))
+        for name, (recording, pool) in SCENARIOS.items()
+    },
+    "intensity": Made("numeric intensity", ("intensity",), _intensity),
+    "lens": Made("logit lens", (), _lens),
+    "shape_read": Made("geometry", (), _shape("read")),
+    "learning_read": Made("learning curve", ("stories",), _learning("read")),
+    "shape_steer": Made("geometry", (), _shape("steer")),
+    "learning_steer": Made("learning curve", ("stories",), _learning("steer")),
+    "similarity": Made("similarity over sites", ("stories",), _similarity),
+    "languages": Made("languages", ("stories", "multilingual"), _languages),
+    "preferences": Made("preferences", ("activities",), _preferences),
+    "diagnostics": Made("diagnostics", ("stories",), _diagnostics),
+}
+"""Checks in the order in which they are made, after `choose`; `read` are the best readers, `steer` the differences of
+means."""
 
 
 def saved(bench: Bench, name: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,10 +97,11 @@ class Bench:
         return (self.recorded / name / "manifest.json").is_file()
 
 
-def record_all(bench: Bench) -> None:
+def record_all(bench: Bench, names: Collection[str] = READINGS) -> None:
     """Record every corpus that applies; a base model without a chat template leaves the chat readings out."""
     for name in READINGS:
-        _record(bench, name)
+        if name in names:
+            _record(bench, name)
 
 
 def _record(bench: Bench, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -111,26 +112,33 @@ def _card(made: Bench) -> None:
 
 
 def _gather(made: Bench) -> ScoreCard:
-    rows: list[dict[str, Any]] = []
     variants: list[dict[str, Any]] = []
     left_out = dict(NOT_IN_CARD)
     for name, title in TITLES.items():
         if name in SCENARIOS and not made.has(SCENARIOS[name][0]):
             left_out[title] = NO_CHAT
             continue
-        told = saved(made, name)
-        rows += _diagnosed(told, name, title) if name == "diagnostics" else _numbers(told, name, title)
-        variants += [{"check": name, **row} for row in told.get("variants", [])]
+        variants += [{"check": name, **row} for row in saved(made, name).get("variants", [])]
     settings = made.settings.model_dump()
     acts = made.acts("stories")
     return ScoreCard(
         model=dict(acts.model),
-        table=pd.DataFrame(rows, columns=list(COLUMNS)),
+        table=numbers_of(made, TITLES),
         variants=pd.DataFrame(variants, columns=["check", "variant", *NUMBERS]),
         left_out=left_out,
         settings=settings,
         provenance=collect(activations=acts.fingerprint, corpus_hash=acts.corpus_hash, seed=made.settings.seed),
     )
+
+
+def numbers_of(made: Bench, names: Collection[str]) -> pd.DataFrame:
+    """The rows of a card that belong to some checks; one that does not apply to the model has none."""
+    rows: list[dict[str, Any]] = []
+    for name, title in TITLES.items():
+        if name in names and name in made.run.keys:
+            told = saved(made, name)
+            rows += _diagnosed(told, name, title) if name == "diagnostics" else _numbers(told, name, title)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _numbers(told: dict[str, Any], name: str, title: str) -> list[dict[str, Any]]:

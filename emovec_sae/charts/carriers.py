@@ -18,7 +18,9 @@ STYLES: dict[str, tuple[str, tuple[int, ...], str]] = {
     "subspace": ("#b5568f", (9, 2, 2, 2), "diamond"),
     "attn_out": ("#5f4b8b", (4, 2), "triangle-down"),
     "mlp_out": ("#56a8dd", (6, 3, 1, 3), "triangle-right"),
+    "other direction": ("#a0563b", (3, 2, 1, 2), "triangle-left"),
     "random direction": ("#8d9198", (2, 3), "cross"),
+    "random, as far as direction": ("#6f747c", (5, 3), "stroke"),
     "random latents": ("#b4b7bc", (1, 3), "triangle-left"),
 }
 """Colour, dash and shape of what has no number of latents."""

@@ -12,7 +12,7 @@ from emovec_sae.corpora.emotions import load_emotions
 from emovec_sae.decomposition.result import Decomposition
 from emovec_sae.directions.direction_set import DirectionSet
 from emovec_sae.errors import ConfigError, CorpusError, suggest
-from emovec_sae.interventions.patches.alignment import AlignedPair, Positions, check_positions
+from emovec_sae.interventions.patches.alignment import AlignedPair, Positions, balanced, check_positions
 from emovec_sae.interventions.patches.alignment import align as align_pairs
 from emovec_sae.interventions.patches.attribution import attributed_margins
 from emovec_sae.interventions.patches.carriers import Carrier
@@ -69,8 +69,10 @@ def patch(
     what
         One or several of ``residual`` (the whole state of a site), ``attn_out``, ``mlp_out`` (what the blocks of
         `sites` add), ``direction`` (the component along an emotion's direction), ``subspace`` (in the span of several),
-        ``latents`` (as deltas, the SAE's error stays), and the controls ``random_direction``, ``random_latents`` (as
-        many others among those that fire).
+        ``latents`` (as deltas, the SAE's error stays), and the controls ``random_direction`` and ``random_latents``
+        (the component along a random one; as many others among those that fire), ``matched_direction``,
+        ``matched_subspace`` and ``matched_latents`` (a random direction along which every token moves as far as with
+        the real thing), and ``other_direction`` (the component along another emotion's, drawn for each pair).
     positions
         ``tokens``: each by itself; ``spans``: each part of the text as a whole; or a list of parts, or of numbers from
         the end (-1 is the last token).
@@ -93,7 +95,7 @@ def patch(
     latents
         These latents for every pair, in place of a decomposition's.
     limit
-        Use the first so many pairs that align.
+        Use so many of the pairs that align, of every family equally many where there are enough: its first ones.
     seed
         Of the random controls.
     progress
@@ -119,7 +121,7 @@ def patch(
     request.check()
     carriers = request.carriers(model)
     chosen, skipped = _usable(model, pairs, request, carriers, align)
-    chosen = chosen[:limit]
+    chosen = balanced(chosen, limit)
     rows: list[dict[str, Any]] = []
     for done, pair in enumerate(chosen, start=1):
         rows += _patch_pair(model, pair, carriers, positions, mode=mode, method=method)

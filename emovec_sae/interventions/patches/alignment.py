@@ -169,6 +169,18 @@ def align(
     return found, pd.DataFrame(skipped, columns=["pair", "reason"])
 
 
+def balanced(pairs: Sequence[AlignedPair], limit: int | None) -> list[AlignedPair]:
+    """The first pair of every family, then the second of every family and so on up to `limit`; in the order given."""
+    if limit is None:
+        return list(pairs)
+    seen: dict[str, int] = {}
+    rounds: list[tuple[int, int]] = []
+    for index, pair in enumerate(pairs):
+        rounds.append((seen.get(pair.family, 0), index))
+        seen[pair.family] = seen.get(pair.family, 0) + 1
+    return [pairs[index] for index in sorted(index for _, index in sorted(rounds)[:limit])]
+
+
 def _aligned(model: Model, row: dict[Any, Any], by: str) -> AlignedPair | str:
     """The pair, or why it cannot be used."""
     source, target = model.tokens.encode([row["source"], row["target"]])

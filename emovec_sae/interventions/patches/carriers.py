@@ -80,25 +80,38 @@ class InSpan:
         How frames call it.
     bases
         By site and emotion, orthonormal rows (directions, d_model) float32; the emotion None serves every pair.
+    other
+        Take those of another emotion than the pair's, drawn for each pair and the same at every site (a control).
+    seed
+        Of that draw.
     """
 
     name: str
     bases: Mapping[Site, Mapping[str | None, np.ndarray]]
+    other: bool = False
+    seed: int = 0
 
     @property
     def sites(self) -> tuple[Site, ...]:
         """Sites with directions."""
         return tuple(sorted(self.bases))
 
-    def states(self, pair: AlignedPair, site: Site, source: Tensor, target: Tensor) -> Tensor:
-        """The target's states with the source's component."""
+    def moved(self, pair: AlignedPair, site: Site, source: Tensor, target: Tensor) -> Tensor:
+        """The difference's part in the span."""
         import torch
 
         own = self.bases[site]
-        rows = own[None] if None in own else own[pair.emotion]
+        rows = own[None] if None in own else own[self._another(pair) if self.other else pair.emotion]
         basis = torch.tensor(rows, dtype=torch.float32, device=target.device)
-        moved = pair.onto_target(source.float() @ basis.T) - target.float() @ basis.T
-        return (target.float() + moved @ basis).to(target.dtype)
+        return (pair.onto_target(source.float() @ basis.T) - target.float() @ basis.T) @ basis
+
+    def states(self, pair: AlignedPair, site: Site, source: Tensor, target: Tensor) -> Tensor:
+        """The target's states with the source's component."""
+        return (target.float() + self.moved(pair, site, source, target)).to(target.dtype)
+
+    def _another(self, pair: AlignedPair) -> str:
+        everywhere = set.intersection(*({str(name) for name in own} for own in self.bases.values()))
+        return str(_drawn(self.seed, pair.id).choice(sorted(everywhere - {str(pair.emotion)})))
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,8 +143,8 @@ class SomeLatents:
         """Sites with an SAE."""
         return tuple(sorted(self.coders))
 
-    def states(self, pair: AlignedPair, site: Site, source: Tensor, target: Tensor) -> Tensor:
-        """The target's states with the source's activations of the chosen latents."""
+    def moved(self, pair: AlignedPair, site: Site, source: Tensor, target: Tensor) -> Tensor:
+        """The difference of the chosen latents on their rows."""
         import torch
 
         coder = self.coders[site]
@@ -141,12 +154,61 @@ class SomeLatents:
         if self.random:
             chosen = self._others(pair, site, chosen, codes)
         index = torch.tensor(chosen, device=coder.device)
-        moved = pair.onto_target(codes[0][:, index]) - codes[1][:, index]
-        return (target.float() + (moved @ coder.directions[index]).to(target.device)).to(target.dtype)
+        change = pair.onto_target(codes[0][:, index]) - codes[1][:, index]
+        return (change @ coder.directions[index]).to(target.device)
+
+    def states(self, pair: AlignedPair, site: Site, source: Tensor, target: Tensor) -> Tensor:
+        """The target's states with the source's activations of the chosen latents."""
+        return (target.float() + self.moved(pair, site, source, target)).to(target.dtype)
 
     def _others(self, pair: AlignedPair, site: Site, chosen: np.ndarray, codes: list[Tensor]) -> np.ndarray:
         """Latents that fire from the changed word on in either text and are not chosen; fewer if so few fire."""
         fires = ((codes[0][pair.first :] != 0).any(dim=0) | (codes[1][pair.first :] != 0).any(dim=0)).cpu().numpy()
         there = np.setdiff1d(np.flatnonzero(fires), chosen)
-        rng = np.random.default_rng([self.seed, zlib.crc32(f"{pair.id} {site}".encode())])
+        rng = _drawn(self.seed, f"{pair.id} {site}")
         return rng.choice(there, size=min(len(chosen), len(there)), replace=False)
+
+
+@dataclass(frozen=True, eq=False)
+class AsFar:
+    """A fair null of another carrier: every token moves as far as with that one, along one random direction.
+
+    The component along a random direction is small, because the difference of two texts hardly points there; that it
+    does little is then no surprise. Here the length is that of the other carrier, and only the direction is random.
+
+    Attributes
+    ----------
+    name
+        How frames call it.
+    of
+        The carrier whose lengths are kept.
+    seed
+        Of the direction, isotropic, drawn for each pair and site.
+    """
+
+    name: str
+    of: InSpan | SomeLatents
+    seed: int = 0
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """Those of the other carrier."""
+        return self.of.sites
+
+    def moved(self, pair: AlignedPair, site: Site, source: Tensor, target: Tensor) -> Tensor:
+        """The other carrier's changes turned: same lengths, and tokens that moved against each other still do."""
+        import torch
+
+        real = self.of.moved(pair, site, source, target)
+        row = _drawn(self.seed, f"as far {pair.id} {site}").standard_normal(real.shape[1]).astype(np.float32)
+        unit = torch.from_numpy(row / np.linalg.norm(row)).to(real.device)
+        sign = torch.where(real @ real.sum(dim=0) < 0, -1.0, 1.0)
+        return (sign * real.norm(dim=1))[:, None] * unit
+
+    def states(self, pair: AlignedPair, site: Site, source: Tensor, target: Tensor) -> Tensor:
+        """The target's states moved as far as the other carrier moves them."""
+        return (target.float() + self.moved(pair, site, source, target)).to(target.dtype)
+
+
+def _drawn(seed: int, name: str) -> np.random.Generator:
+    return np.random.default_rng([seed, zlib.crc32(name.encode())])

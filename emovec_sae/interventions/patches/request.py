@@ -13,18 +13,26 @@ from emovec_sae.directions.direction_set import DirectionSet
 from emovec_sae.errors import ConfigError, MismatchError, suggest
 from emovec_sae.interventions.edits import Ablate
 from emovec_sae.interventions.patches.alignment import AlignedPair
-from emovec_sae.interventions.patches.carriers import Carrier, InSpan, SomeLatents, WholeState
+from emovec_sae.interventions.patches.carriers import AsFar, Carrier, InSpan, SomeLatents, WholeState
 from emovec_sae.models.model import Model
 from emovec_sae.saes.coder import SparseCoder
 from emovec_sae.sites import Site, parse_sites
 
 WHAT = (
-    "residual", "direction", "subspace", "latents", "attn_out", "mlp_out", "random_direction", "random_latents",
+    "residual", "direction", "subspace", "latents", "attn_out", "mlp_out", "other_direction", "random_direction",
+    "matched_direction", "matched_subspace", "random_latents", "matched_latents",
 )  # fmt: skip
 """What can be patched."""
-OF_DIRECTIONS = ("direction", "subspace", "random_direction")
-OF_LATENTS = ("latents", "random_latents")
-PER_EMOTION = ("direction", *OF_LATENTS)
+OF_DIRECTIONS = (
+    "direction",
+    "subspace",
+    "other_direction",
+    "random_direction",
+    "matched_direction",
+    "matched_subspace",
+)
+OF_LATENTS = ("latents", "random_latents", "matched_latents")
+OF_ONE_EMOTION = {"direction", "other_direction", "matched_direction"}
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,12 @@ class Request:
         if of_directions and not self.directions:
             raise ConfigError(f"patching '{of_directions[0]}' needs directions; give what fit_directions made")
         _one_a_site([one.site for one in self.directions], "sets of directions")
+        if "other_direction" in self.what:
+            common = set.intersection(*(set(one.emotions) for one in self.directions))
+            if len(common) < 2:
+                raise ConfigError(
+                    f"'other_direction' draws another emotion, and the sets of directions share {len(common)}; fit more"
+                )
         if any(one in OF_LATENTS for one in self.what):
             self._check_latents()
         self._check_emotions()
@@ -112,7 +126,7 @@ class Request:
     def _check_emotions(self) -> None:
         named = {self.emotion} if isinstance(self.emotion, str) else set((self.emotion or {}).values())
         for emotion in sorted(named):
-            for one in self.directions if "direction" in self.what else ():
+            for one in self.directions if set(self.what) & OF_ONE_EMOTION else ():
                 one.index(emotion)
             for coder in self._coders_of_decompositions():
                 self._decomposition(coder).row(emotion)
@@ -181,16 +195,19 @@ class Request:
         for fitted in self.directions:
             if fitted.site not in sites:
                 continue
-            if what == "direction":
+            if what in OF_ONE_EMOTION:
                 bases[fitted.site] = {name: fitted.units[row : row + 1] for row, name in enumerate(fitted.emotions)}
-            elif what == "subspace":
+            elif what in ("subspace", "matched_subspace"):
                 span = Ablate.of(*(fitted[name] for name in self.emotions or fitted.emotions))
                 bases[fitted.site] = {None: span.basis}
             else:
                 rng = np.random.default_rng([self.seed, fitted.site.layer])
                 row = rng.standard_normal((1, fitted.vectors.shape[1])).astype(np.float32)
                 bases[fitted.site] = {None: row / np.linalg.norm(row)}
-        return [InSpan(what.replace("_", " "), bases)]
+        if what.startswith("matched_"):
+            kind = what.removeprefix("matched_")
+            return [AsFar(f"random, as far as {kind}", InSpan(kind, bases), self.seed)]
+        return [InSpan(what.replace("_", " "), bases, other=what == "other_direction", seed=self.seed)]
 
     def _some_latents(self, what: str, sites: tuple[Site, ...]) -> list[Carrier]:
         coders = {one.site: one for one in self.coders if one.site in sites}
@@ -200,7 +217,8 @@ class Request:
         for k in sizes:
             latents = {site: self._chosen(coder, k) for site, coder in coders.items()}
             name = f"k={k}" if not random else "random latents" if len(sizes) == 1 else f"random, k={k}"
-            found.append(SomeLatents(name, coders, latents, random=random, seed=self.seed))
+            some = SomeLatents(name, coders, latents, random=random, seed=self.seed)
+            found.append(AsFar(f"random, as far as k={k}", some, self.seed) if what == "matched_latents" else some)
         return found
 
     def _chosen(self, coder: SparseCoder, k: int) -> dict[str | None, np.ndarray]:
@@ -258,6 +276,8 @@ class Request:
 
 
 def _by_emotion(carrier: Carrier) -> list[Mapping[str | None, np.ndarray]]:
+    if isinstance(carrier, AsFar):
+        return _by_emotion(carrier.of)
     if isinstance(carrier, InSpan):
         return list(carrier.bases.values())
     return list(carrier.latents.values()) if isinstance(carrier, SomeLatents) else []

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from emovec_sae.errors import ConfigError, suggest
+from emovec_sae.errors import ConfigError, StoreError
 from emovec_sae.interventions.patches.alignment import PARTS
-from emovec_sae.provenance import atomic, write_json
+from emovec_sae.interventions.patches.beside import beside, places_beside
+from emovec_sae.provenance import atomic, read_json, write_json
 from emovec_sae.stats.bootstrap import Interval, bootstrap_ratio
 
 if TYPE_CHECKING:
@@ -90,22 +91,61 @@ class Patching:
         ConfigError
             If `of` was not patched, or nothing else at its sites.
         """
-        names = self.whats
-        if of not in names:
-            raise ConfigError(f"'{of}' was not patched{suggest(of, names)}; there are {', '.join(names)}")
-        means = self._by_pair()
-        keys = ["site", "layer", "part", "pair", "family"]
-        both = means[means["what"] != of].merge(
-            means.loc[means["what"] == of, [*keys, "moved"]], on=keys, suffixes=("", "_whole")
-        )
-        if both.empty:
-            raise ConfigError(f"nothing was patched beside '{of}' at its sites; name more in what=[...]")
+        both = beside(self._by_pair(), of)
+        return self._compared(both, "share", ("moved", "moved_whole"), {"of": of}, cluster, seed)
+
+    def excess(self, *, over: str, cluster: Cluster = "auto", seed: int = 0) -> pd.DataFrame:
+        """How much more each thing recovers than another, such as its null, in the same pairs.
+
+        Parameters
+        ----------
+        over
+            What is taken away, a value of `what`.
+        cluster, seed
+            As in `map`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            what, over, site, layer, where, excess, low, high, n, clusters: the difference of what both moved, as a
+            fraction of the whole difference of the texts; NaN where the texts do not clearly differ.
+
+        Raises
+        ------
+        ConfigError
+            If `over` was not patched, or nothing else at its sites.
+        """
+        both = beside(self._by_pair(), over).assign(more=lambda table: table["moved"] - table["moved_whole"])
+        return self._compared(both, "excess", ("more", "gap"), {"over": over}, cluster, seed)
+
+    def lead(self, place: str, *, over: str, cluster: Cluster = "auto", seed: int = 0) -> pd.DataFrame:
+        """How much more one place recovers than another at each site, in the pairs that have both.
+
+        Parameters
+        ----------
+        place, over
+            Parts of the text, such as ``last token`` over ``changed word``.
+        cluster, seed
+            As in `map`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            what, place, over, site, layer, lead, low, high, n, clusters: the difference of the recovered fractions;
+            NaN where the texts do not clearly differ.
+
+        Raises
+        ------
+        ConfigError
+            If a place was not patched, or no pair has both.
+        """
+        both = places_beside(self._by_pair(), place, over)
         rows: list[dict[str, Any]] = []
-        for (what, site, layer, part), some in both.groupby(["what", "site", "layer", "part"], sort=False):
-            told = self._ratio(some, "moved", "moved_whole", cluster, seed)
-            named = {"what": what, "of": of, "site": site, "layer": layer, "where": part}
-            rows.append({**named, "share": told.value, **_ends(told)})
-        return self._ordered(pd.DataFrame(rows), [])
+        for (what, site, layer), some in both.groupby(["what", "site", "layer"], sort=False):
+            told = self._ratio(some, "more", "gap", cluster, seed)
+            named = {"what": what, "place": place, "over": over, "site": site, "layer": layer}
+            rows.append({**named, "lead": told.value, **_ends(told)})
+        return pd.DataFrame(rows).sort_values(["what", "layer"], kind="stable").reset_index(drop=True)
 
     def agreement(self, *, by: Literal["what", "layer"] = "what") -> pd.DataFrame:
         """How well attribution foretold the exact effects, over cells: needs ``method="both"``.
@@ -196,6 +236,16 @@ class Patching:
         keys = ["what", "site", "layer", "part", "pair", "family"]
         return cells.groupby(keys, sort=False, as_index=False)[["moved", "gap"]].mean()
 
+    def _compared(
+        self, both: pd.DataFrame, name: str, ratio: tuple[str, str], facts: dict[str, str], cluster: Cluster, seed: int
+    ) -> pd.DataFrame:
+        rows: list[dict[str, Any]] = []
+        for (what, site, layer, part), some in both.groupby(["what", "site", "layer", "part"], sort=False):
+            told = self._ratio(some, *ratio, cluster, seed)
+            named = {"what": what, **facts, "site": site, "layer": layer, "where": part}
+            rows.append({**named, name: told.value, **_ends(told)})
+        return self._ordered(pd.DataFrame(rows), [])
+
     def _summary(self, extra: Sequence[str], cluster: Cluster, seed: int) -> pd.DataFrame:
         keys = [*extra, "what", "site", "layer", "part"]
         rows: list[dict[str, Any]] = []
@@ -222,3 +272,20 @@ class Patching:
 
 def _ends(told: Interval) -> dict[str, Any]:
     return {"low": told.low, "high": told.high, "n": told.n, "clusters": told.clusters}
+
+
+def load_patching(path: str | Path) -> Patching:
+    """Read what `Patching.save` wrote.
+
+    Raises
+    ------
+    StoreError
+        If one of its two files is missing.
+    """
+    path = Path(path)
+    for file in (path, path.with_suffix(".json")):
+        if not file.is_file():
+            raise StoreError(f"{file} is missing; patch again with: emovec patch PAIRS --out {path}")
+    told = read_json(path.with_suffix(".json"))
+    skipped = pd.DataFrame(told["skipped"], columns=["pair", "reason"])
+    return Patching(pd.read_parquet(path), skipped, told["provenance"])

@@ -51,7 +51,8 @@ def main() -> None:
     shutil.copytree(run / "figures", figures)
     told = read_json(run / "results.json")
     took = ", ".join(f"{model} {seconds / 60:.0f} min" for model, seconds in told["seconds"].items())
-    block = f"{BEGIN}\n{number_table(pd.read_csv(run / 'numbers.csv'))}\n\nTime with the recordings, 2 cores: {took}.\n{END}"
+    table = number_table(pd.read_csv(run / "numbers.csv"))
+    block = f"{BEGIN}\n{table}\n\nTime with the recordings, 2 cores: {took}.\n{END}"
     readme = folder / "README.md"
     text = readme.read_text(encoding="utf-8")
     readme.write_text(re.sub(f"{BEGIN}.*?{END}", lambda _: block, text, flags=re.DOTALL), encoding="utf-8")

@@ -9,9 +9,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from emovec_sae.charts import save_chart
-from emovec_sae.directions.checks import compare_similarity
-from emovec_sae.directions.files import load_directions
 from emovec_sae.report.card import write_card
 from emovec_sae.studies.bench import ScoreCard, bench, load_card
 from emovec_sae.studies.bench.settings import BenchSettings
@@ -19,7 +16,6 @@ from emovec_sae.studies.bench.settings import BenchSettings
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 MODELS = ("smollm2-135m-instruct", "gemma-3-270m")
-FIGURES = ("card", "topics", "scenarios", "intensity", "shape_read", "learning_steer", "similarity", "languages")
 BEGIN, END = "<!-- numbers: begin -->", "<!-- numbers: end -->"
 
 
@@ -48,22 +44,6 @@ def _cell(row: object) -> str:
     return f"{value:.2f}{interval}, n {int(n):,}" + (f"; null {null:.2f}" if null == null else "")
 
 
-def compare_models() -> None:
-    """Whether emotions are alike in the same way in both models (RSA), by both kinds of vectors."""
-    files = {"directions": "best reader", "diff_mean": "difference of means"}
-    sets = {
-        f"{model}, {about}": load_directions(run_folder(model) / f"{name}.safetensors")
-        for name, about in files.items()
-        for model in MODELS
-    }
-    found = compare_similarity(sets)
-    found.save(HERE / "models_compared.json")
-    save_chart(
-        found.plot(), ROOT / "figures" / "score_cards", "models_compared", table=found.frame(),
-        provenance=dict(found.provenance), caption=found.caption(),
-    )  # fmt: skip
-
-
 def main() -> None:
     """Run, copy, fill the README."""
     cards = [bench(BenchSettings(model=model), run_folder(model)) for model in MODELS]
@@ -74,11 +54,9 @@ def main() -> None:
         target = ROOT / "figures" / "score_cards" / model
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
-        for name in FIGURES:
-            for file in (run_folder(model) / "figures").glob(f"{name}.*"):
-                shutil.copyfile(file, target / file.name)
+        for file in (run_folder(model) / "figures").glob("card.*"):
+            shutil.copyfile(file, target / file.name)
     cards = [load_card(HERE / f"{model}.card.json") for model in MODELS]
-    compare_models()
     readme = HERE / "README.md"
     before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]

@@ -66,6 +66,7 @@ def run_checks(
             stages = [read_json(made.path / "stages" / f"{stage}.json")["seconds"] for stage in made.run.keys]
             seconds[Path(name).name] = round(sum(stages), 1)
             _copy_figures(made.path / "figures", folder / "figures", Path(name).name, study.checks)
+            _draw_maps(made, folder / "figures", Path(name).name, study.checks)
         if study.across:
             tables += [_across(study, at, folder, name) for name in (READ, STEER)]
         table = pd.concat(tables, ignore_index=True)
@@ -114,6 +115,21 @@ def _copy_figures(source: Path, target: Path, model: str, checks: list[str]) -> 
     for check in checks:
         for file in source.glob(f"{check}.*"):
             shutil.copyfile(file, target / f"{model}_{file.name}")
+
+
+def _draw_maps(made: Bench, target: Path, model: str, checks: list[str]) -> None:
+    """The map of the vectors beside each check of their shape."""
+    from emovec_sae.charts import caption, draw, save_chart
+    from emovec_sae.directions.files import load_directions
+
+    for check, file in (("shape_read", READ), ("shape_steer", STEER)):
+        if check in checks:
+            found = load_directions(made.path / file).geometry()
+            table = found.frame()
+            name = f"{model}_map_{check.removeprefix('shape_')}"
+            facts = {**found.provenance, "figure": "vector_map"}
+            chart, told = draw("vector_map", table), caption("vector_map", table)
+            save_chart(chart, target, name, table=table, provenance=facts, caption=told)
 
 
 def _across(study: CheckStudy, at: Mapping[str, Path], folder: Path, file: str) -> pd.DataFrame:

@@ -54,9 +54,7 @@ def streamed(model: Model, prompts: list[list[int]], **options: Any) -> list[lis
 
 
 @pytest.mark.parametrize("options", [{}, {"temperature": 1.0, "top_p": 0.9, "seed": 3}], ids=["greedy", "drawn"])
-@pytest.mark.parametrize(
-    ("architecture", "dtype"), [*((name, "float32") for name in FAMILIES), ("llama", "bfloat16")]
-)
+@pytest.mark.parametrize(("architecture", "dtype"), [*((name, "float32") for name in FAMILIES), ("llama", "bfloat16")])
 def test_the_tokens_are_those_of_generate(
     made: Callable[..., Model], architecture: str, dtype: str, options: dict[str, Any]
 ) -> None:

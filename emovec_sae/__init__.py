@@ -33,6 +33,13 @@ if TYPE_CHECKING:
     from emovec_sae.directions.fit import fit_directions as fit_directions
     from emovec_sae.directions.logit_lens import logit_lens as logit_lens
     from emovec_sae.errors import EmovecError as EmovecError
+    from emovec_sae.exports.artefact import export_directions as export_directions
+    from emovec_sae.exports.control_vector import export_gguf as export_gguf
+    from emovec_sae.exports.hub import pull as pull
+    from emovec_sae.exports.hub import push as push
+    from emovec_sae.exports.neuronpedia import neuronpedia_list as neuronpedia_list
+    from emovec_sae.exports.sae import export_sae_lens as export_sae_lens
+    from emovec_sae.exports.table import export_table as export_table
     from emovec_sae.interventions.arms import latent_arms as latent_arms
     from emovec_sae.interventions.arms import random_arms as random_arms
     from emovec_sae.interventions.arms import raw_arms as raw_arms
@@ -107,6 +114,10 @@ _PUBLIC = {
     "compare": "interventions.compare",
     "cross_validate": "directions.evaluate",
     "decompose": "decomposition.api",
+    "export_directions": "exports.artefact",
+    "export_gguf": "exports.control_vector",
+    "export_sae_lens": "exports.sae",
+    "export_table": "exports.table",
     "fit_directions": "directions.fit",
     "generate": "models.generate",
     "generate_corpus": "corpora.generation",
@@ -119,10 +130,13 @@ _PUBLIC = {
     "load_sae": "saes.load",
     "logit_lens": "directions.logit_lens",
     "match_latents": "saes.matching",
+    "neuronpedia_list": "exports.neuronpedia",
     "open_activations": "store.reader",
     "passport": "saes.passport",
     "patch": "interventions.patching",
     "probe_latents": "saes.probing",
+    "pull": "exports.hub",
+    "push": "exports.hub",
     "random_arms": "interventions.arms",
     "raw_arms": "interventions.arms",
     "read_latents": "decomposition.reading",

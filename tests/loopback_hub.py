@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,11 +16,12 @@ COMMIT = "c" * 40
 class Hub:
     """Serves ``folder/user/repo/file`` at ``/user/repo/resolve/main/file``.
 
-    `asked` lists (method, path, range) of every request; `close` takes the hub off the network.
+    `asked` lists (method, path, range) of every request for a file; `close` takes the hub off the network. Uploads
+    land in the same folder, whole files in the commit's own request; `made` lists what repositories were made with.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.asked = folder, []
+        self.folder, self.asked, self.made = folder, [], []
         self.gate = threading.Event()  # closed, it holds back whole files (not headers, not parts)
         self.gate.set()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -57,7 +60,10 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             self._answer(body=True)
 
         def _answer(self, *, body: bool) -> None:
-            found = re.fullmatch(r"/(.+)/resolve/main/(.+)", self.path)
+            if listed := re.fullmatch(r"/api/models/([^/]+/[^/]+)", self.path):
+                self._json(*_info(hub, listed[1]))
+                return
+            found = re.fullmatch(rf"/(.+)/resolve/(?:main|{COMMIT})/(.+)", self.path)
             path = hub.folder / found[1] / found[2] if found else None
             wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
             if found:
@@ -82,7 +88,51 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                     hub.gate.wait(timeout=120)
                 self.wfile.write(data)
 
+        def do_POST(self) -> None:
+            data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            repo = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(?:preupload|commit)/main", self.path)
+            if self.path == "/api/repos/create":
+                asked = json.loads(data)
+                hub.made.append(asked)
+                name = f"{asked.get('organization') or 'me'}/{asked['name']}"
+                (hub.folder / name).mkdir(parents=True, exist_ok=True)
+                self._json(200, {"url": f"{hub.endpoint}/{name}"})
+            elif self.path == "/api/validate-yaml":
+                self._json(200, {"errors": [], "warnings": []})
+            elif repo and "/preupload/" in self.path:
+                names = [one["path"] for one in json.loads(data)["files"]]
+                told = [{"path": name, "uploadMode": "regular", "shouldIgnore": False} for name in names]
+                self._json(200, {"files": told})
+            elif repo:
+                for line in map(json.loads, data.splitlines()):
+                    if line["key"] == "file":
+                        path = hub.put(repo[1], line["value"]["path"])
+                        path.write_bytes(base64.b64decode(line["value"]["content"]))
+                url = f"{hub.endpoint}/{repo[1]}/commit/{COMMIT}"
+                self._json(200, {"success": True, "commitOid": COMMIT, "commitUrl": url})
+            else:
+                self._json(404, {"error": f"nothing is posted to {self.path}"})
+
+        def _json(self, status: int, value: object) -> None:
+            body = json.dumps(value).encode()
+            self.send_response(status)
+            if status == 404:
+                self.send_header("X-Error-Code", "RepoNotFound")
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
         def log_message(self, *_: object) -> None:
             """Say nothing on standard error."""
 
     return Handler
+
+
+def _info(hub: Hub, repo: str) -> tuple[int, dict[str, object]]:
+    """What the hub's interface tells of a repository."""
+    if not (hub.folder / repo).is_dir():
+        return 404, {"error": "Repository not found"}
+    names = sorted(path.name for path in (hub.folder / repo).iterdir())
+    return 200, {"id": repo, "sha": COMMIT, "private": False, "siblings": [{"rfilename": name} for name in names]}

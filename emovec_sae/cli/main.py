@@ -40,6 +40,8 @@ VERBS = {
     "bench": ("bench:bench", "Make the score card of a model's emotion directions."),
     "figures": ("outputs:figures", "Draw the figures of a run."),
     "report": ("outputs:report", "Write the page of a run."),
+    "export": ("export:export", "Write directions, decompositions and SAEs for other tools and for the hub."),
+    "pull": ("export:pull", "Fetch directions, a decomposition or an SAE from the hub."),
 }
 """Verb -> (module and function below ``emovec_sae.cli``, help); a module is imported when its verb is used."""
 for _verb, (_where, _help) in VERBS.items():

@@ -75,7 +75,7 @@ CASES = {
     "wrong model": (
         ["{w}/d.safetensors", "--to", "gguf", "--out", "{t}/x", "--model", "{w}/two"], "export it for its own model"),
     "several sites": (
-        ["{w}/d.safetensors", "{w}/d2.safetensors", "--to", "gguf", "--out", "{t}/x"], "set of directions is of one site"),
+        ["{w}/d.safetensors", "{w}/d2.safetensors", "--to", "gguf", "--out", "{t}/x"], "directions is of one site"),
     "unknown emotion": (["{w}/d.safetensors", "--to", "gguf", "--out", "{t}/x", "--emotions", "e9"], "for 'e9'"),
     "bad mixture": (["{w}/d.safetensors", "--to", "gguf", "--out", "{t}/x", "--mix", "e1:2"], "cannot read --mix e1:2"),
     "mixture of an unknown": (["{w}/d.safetensors", "--to", "gguf", "--out", "{t}/x", "--mix", "e9=1"], "for 'e9'"),

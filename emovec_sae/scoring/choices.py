@@ -114,10 +114,10 @@ def forced_choice(
     if any(edit.positions == "generated" for edit in edits):
         raise ConfigError("a forced choice generates nothing: an edit at 'generated' would change nothing; use 'all'")
     form = "chat" if (model.tokens.chat if chat is None else chat) else "completion"
-    ask = _asker(model, form)
+    ask = asker(model, form)
     questions = [ask(one, other) for one, other in zip(first, second, strict=True)]
     questions += [ask(other, one) for one, other in zip(first, second, strict=True)]
-    ids, answers = _tokens(model, questions, form)
+    ids, answers = letter_tokens(model, questions, form)
     log_probs = _log_probs(model, ids, answers, batch, edits)
     forth, back = np.split(log_probs[:, 0] - log_probs[:, 1], 2)
     mass = np.exp(log_probs).sum(axis=1).reshape(2, -1).mean(axis=0)
@@ -125,7 +125,7 @@ def forced_choice(
     return Choices((forth - back) / 2, (forth + back) / 2, mass, form, (names[0], names[1]))
 
 
-def _asker(model: Model, form: str) -> Callable[[str, str], str]:
+def asker(model: Model, form: str) -> Callable[[str, str], str]:
     """Write a question, up to where the letter is due."""
     text = FORMS[form]
 
@@ -136,7 +136,7 @@ def _asker(model: Model, form: str) -> Callable[[str, str], str]:
     return _ask
 
 
-def _tokens(model: Model, questions: Sequence[str], form: str) -> tuple[list[list[int]], list[list[int]]]:
+def letter_tokens(model: Model, questions: Sequence[str], form: str) -> tuple[list[list[int]], list[list[int]]]:
     """Token ids of the questions, and the tokens that answer A and B behind them.
 
     Each question is tokenised with its answer and cut before it, so that a letter that merges with what precedes it is

@@ -1,0 +1,1 @@
+"""Behaviour under steering: forced choices of batteries, and preferences between activities."""

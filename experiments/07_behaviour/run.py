@@ -1,0 +1,142 @@
+"""Does steering with an emotion change what a model prefers and how it behaves? Settings in ``study.yaml``.
+
+    .venv/bin/python experiments/07_behaviour/run.py [--model NAME]
+
+Run from the root of the repository, after ``experiments/03_composition/run.py``, whose directions it reads. Every
+condition is kept in ``runs/behaviour/MODEL``, so a stopped run goes on. The numbers that the README quotes are copied
+beside it, figures to ``figures/behaviour``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import emovec_sae as ev
+from emovec_sae.charts import save_chart
+from emovec_sae.corpora.emotions import load_emotions
+from emovec_sae.interventions.behaviour.battery import behaviour
+from emovec_sae.interventions.behaviour.conditions import match_doses, steering_arms
+from emovec_sae.interventions.behaviour.preferences import steered_preferences
+from emovec_sae.provenance import write_json
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+STUDY: dict[str, Any] = yaml.safe_load((HERE / "study.yaml").read_text(encoding="utf-8"))
+SEED: int = STUDY["seed"]
+
+
+def say(text: str) -> None:
+    """A line for people."""
+    sys.stderr.write(f"{text}\n")
+
+
+def told(name: str) -> Callable[[int, int], None]:
+    """Say every eighth step."""
+
+    def progress(done: int, total: int) -> None:
+        if done % 8 == 0 or done == total:
+            say(f"{name}: {done} of {total}")
+
+    return progress
+
+
+class Work:
+    """One model's part of the study."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.path = ROOT / "runs" / "behaviour" / name
+        self.model = ev.load_model(name)
+
+    @cached_property
+    def vectors(self) -> Any:
+        """The directions of the composition study."""
+        file = ROOT / STUDY["directions"].replace("MODEL", self.name)
+        if not file.exists():
+            raise SystemExit(f"{file} is missing; run experiments/03_composition/run.py --model {self.name} first")
+        found = ev.load_directions(file)
+        if str(found.site) != STUDY["models"][self.name]["site"]:
+            raise SystemExit(f"{file} is of {found.site}; the study is of {STUDY['models'][self.name]['site']}")
+        return found
+
+    @cached_property
+    def conditions(self) -> list[Any]:
+        """Every arm at its levels, the primary level first."""
+        emotions = load_emotions().core
+        arms = steering_arms(self.vectors, emotions, random=STUDY["random"], seed=SEED)
+        texts = ev.load_corpus("neutral").frame["text"].tolist()
+        probe = ev.KLProbe(self.model, texts, site=self.vectors.site, seed=SEED, **STUDY["probe"])
+        found = []
+        for level in sorted({one for some in STUDY["levels"].values() for one in some}, reverse=True):
+            some = [arm for arm in arms if level in STUDY["levels"][arm.name]]
+            found += match_doses(
+                some, probe, levels=[level], residual_norm=self.vectors.residual_norm, cells=self.path / "doses",
+                progress=told(f"{self.name}, doses at {level:g} nats"),
+            )  # fmt: skip
+        return found
+
+    def battery(self, name: str) -> Any:
+        """One battery under every condition."""
+        cells = self.path / name
+        found = behaviour(
+            self.model, name, self.conditions, seed=SEED, cells=cells, progress=told(f"{self.name}, {name}")
+        )
+        found.save(self.path / f"{name}.parquet")
+        return found
+
+    def preferences(self) -> Any:
+        """Preferences between activities under the vectors and random directions."""
+        acts = ev.record(
+            self.model, ev.load_corpus("activities"), sites={str(self.vectors.site): ("mean",)}, offset=1,
+            out=self.path / "activities",
+        )  # fmt: skip
+        levels = STUDY["preferences"]["levels"]
+        some = [one for one in self.conditions if one.level in levels.get(one.arm.name, [])]
+        found = steered_preferences(
+            self.model, self.vectors, acts, some, pairs=STUDY["preferences"]["pairs"], seed=SEED,
+            cells=self.path / "preferences", progress=told(f"{self.name}, preferences"),
+        )  # fmt: skip
+        found.save(self.path / "preferences.json")
+        return found
+
+    def run(self) -> None:
+        """Everything, and what is published of it."""
+        results: dict[str, Any] = {}
+        for name in STUDY["batteries"]:
+            found = self.battery(name)
+            results[name] = found.facts()
+            results[name]["by_kind"] = found.frame(by="kind").to_dict("records") if name == "refusal" else []
+            self.draw(found.plot(), name, found, found.frame(), repr(found))
+        found = self.preferences()
+        results["preferences"] = found.summary()
+        self.draw(found.plot(), "preferences", found, found.emotions, found.caption())
+        write_json(HERE / f"{self.name}.json", results)
+
+    def draw(self, chart: Any, name: str, found: Any, table: Any, caption: str) -> None:
+        """Write a figure in every format."""
+        folder = ROOT / "figures" / "behaviour" / self.name
+        save_chart(chart, folder, name, table=table, provenance=dict(found.provenance), caption=caption)
+
+
+def main() -> None:
+    """Run one model, or both."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=list(STUDY["models"]))
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    for name in [given.model] if given.model else list(STUDY["models"]):
+        Work(name).run()
+        say(json.dumps({"done": name}))
+
+
+if __name__ == "__main__":
+    main()

@@ -94,6 +94,23 @@ class DecompositionSection(Section):
     """Latents of each emotion that the report shows with passages and tokens."""
 
 
+class GridSection(Section):
+    """Further arms for some emotions, at levels of their own; what two parts of a study ask for is run once."""
+
+    emotions: str | list[str] = "core"
+    """Emotions (``core`` or a list), among those of interventions.emotions."""
+    levels: list[float] = Field(default=[0.1], min_length=1)
+    """KL levels of these arms, and of the raw and the random arm beside them."""
+    selectors: list[str] = ["share"]
+    """As in interventions."""
+    sizes: list[int] = []
+    """k of the latent arms."""
+    remainders: list[int] = []
+    """k of the arms without the first k latents."""
+    clamped: list[int] = []
+    """k of the clamped arms."""
+
+
 class InterventionsSection(Section):
     """Which arms are compared, at which dose."""
 
@@ -110,7 +127,13 @@ class InterventionsSection(Section):
     clamped: list[int] = []
     """k of the arms that hold the first k latents by share at values instead of adding to them."""
     controls: list[str] = []
-    """Further controls: covariance, permuted, other, flipped, pass-through."""
+    """Further controls: covariance, permuted, other, flipped, pass-through, topics (the raw vector of the other topics,
+    in a rotation)."""
+    grid: list[GridSection] = []
+    """Further arms: each entry has emotions, levels, selectors, sizes, remainders, clamped."""
+    folds: int = Field(default=1, ge=1)
+    """Folds of the rotation over groups: raw vectors come from the groups outside a fold, latents from those in it; 1
+    fits and selects on all groups."""
     fidelity: bool = False
     """Measure explained KL and the downstream cosine of every arm of an emotion; one more pass a cell."""
     random_draws: int = Field(default=4, gt=0)
@@ -121,6 +144,8 @@ class InterventionsSection(Section):
     """KL levels of the dose curves."""
     positions: int = Field(default=128, gt=0)
     """Scored neutral positions."""
+    per_text: int = Field(default=4, gt=0)
+    """Scored positions of a neutral text; 8 take half of the texts, and about half of the time of a calibration."""
     new_tokens: int = Field(default=36, gt=0)
     """Length of the sample generations; their prompt is the first open one marked report."""
 

@@ -35,6 +35,8 @@ class Arm:
         Number of the random draw, 0 otherwise.
     fixed
         A dose that is used as it is, whatever KL it gives (the SAE's own damage); None is calibrated.
+    fold
+        Whose turn it is in a rotation over topics (`emovec_sae.interventions.rotation`); 0 without one.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Arm:
     edit: Dosed
     draw: int = 0
     fixed: float | None = None
+    fold: int = 0
 
 
 def raw_arms(directions: DirectionSet, emotions: list[str]) -> list[Arm]:
@@ -120,8 +123,13 @@ def remainder_arms(
     sizes: tuple[int, ...] = (1, 4, 16),
     chosen: Chosen | None = None,
     selector: str = SHARE,
+    directions: DirectionSet | None = None,
 ) -> list[Arm]:
     """What is left of each vector without its first k latents: v - v_k, so that the two arms add up to the vector.
+
+    v_k is the sum of the latents' unit decoder rows times their amounts. Amounts are in the units of activations, as
+    vectors are, so that v_k is not rescaled to fit a vector of other topics: where v and v_k come from other texts
+    (`directions`), v - v_k estimates the same remainder, and neither contains the sampling noise of the other.
 
     Parameters
     ----------
@@ -131,6 +139,8 @@ def remainder_arms(
         As in `latent_arms`.
     chosen
         Whose latents are taken away, by default those of `contrast`.
+    directions
+        Vectors that they are taken away from, by default those of `contrast`; in a rotation the raw vectors of a fold.
 
     Raises
     ------
@@ -140,7 +150,8 @@ def remainder_arms(
     rows = _rows(contrast if chosen is None else chosen, coder)
     found: list[Arm] = []
     for emotion in emotions:
-        vector = contrast.vectors[contrast.row(emotion)].astype(np.float64)
+        whole = contrast.vectors[contrast.row(emotion)] if directions is None else directions[emotion].vector
+        vector = whole.astype(np.float64)
         for k in sizes:
             latents, amounts = _first(contrast if chosen is None else chosen, emotion, k)
             left = vector - np.asarray(amounts, np.float64) @ rows[latents].astype(np.float64)

@@ -14,16 +14,19 @@ from emovec_sae.errors import ConfigError
 from emovec_sae.interventions.arms import Arm
 from emovec_sae.interventions.comparison.cells import Cell, Cells
 from emovec_sae.interventions.comparison.result import Comparison
+from emovec_sae.interventions.comparison.starts import Starts
 from emovec_sae.interventions.dose import Dose, calibrate
-from emovec_sae.interventions.edits import Shift
+from emovec_sae.interventions.edits import Dosed
 from emovec_sae.provenance import collect
-from emovec_sae.scoring.damage import KLProbe, Reading
+from emovec_sae.scoring.damage import KLProbe, Reading, divergence
 from emovec_sae.scoring.words import WordScorer, log_odds
 
 TOLERANCE = 0.02
 """A dose is reached when its KL is within this share of the level."""
 _READINGS = 6
 """Readings of raw vectors that are kept; one of 128 positions and 49k words takes 25 MB."""
+_Key = tuple[str | None, int, float]
+"""Emotion, fold and level of a raw vector."""
 
 
 def compare(
@@ -56,7 +59,8 @@ def compare(
         Mean residual norm at the site: the first guess of a dose, and the unit of ``strength``.
     fidelity
         Also measure how much of what the raw vector does to the model each arm of an emotion does (explained KL, and
-        the cosine of the change after the last norm); one more pass an arm and level. Raw arms must come first.
+        the cosine of the change after the last norm), from the last pass of the calibration. The raw arm of an
+        emotion (and fold) must come before its others; arms of one emotion together need fewest passes.
     cells
         Folder in which every arm and level is kept once it is done; a comparison that was killed goes on there.
     progress
@@ -79,7 +83,8 @@ def compare(
             if store is not None:
                 store.put(arm, level, cell)
         work.note(arm, level, cell)
-        facts: dict[str, Any] = {"arm": arm.name, "emotion": arm.emotion, "draw": arm.draw, "level": level}
+        facts: dict[str, Any] = {"arm": arm.name, "emotion": arm.emotion, "draw": arm.draw, "fold": arm.fold}
+        facts["level"] = level
         facts |= {name: cell.dose[name] for name in ("kl", "coefficient", "reached")}
         more = {name: value for name, value in cell.dose.items() if name not in facts}
         doses.append({**facts, "strength": facts["coefficient"] / residual_norm, **more})
@@ -89,11 +94,12 @@ def compare(
             effects.append(pd.DataFrame(table))
         if progress is not None:
             progress(done, len(asked))
-    about = {
+    about: dict[str, Any] = {
         "model": scorer.model.describe(),
         "arms": sorted({arm.name for arm in arms}),
         "levels": sorted({level for _, level in asked}),
     }
+    about["folds"] = len({arm.fold for arm in arms})
     about |= {"prompts": len(scorer.prompts), "positions": probe.n_positions, "divergence": "KL(base || edited), nats"}
     whole = pd.concat(effects, ignore_index=True).astype({"emotion": object})
     return Comparison(whole, pd.DataFrame(doses), collect(**about))
@@ -114,9 +120,10 @@ class _Work:
         self._scorer, self._probe, self._lexicon = scorer, probe, dict(lexicon)
         self._residual_norm, self._fidelity = residual_norm, fidelity
         self._base = log_odds(scorer.log_probs(), scorer.tree.words, self._lexicon)
-        self._starts: dict[float, float] = {}
-        self._raw: dict[tuple[str | None, float], Any] = {}
-        self._readings: OrderedDict[tuple[str | None, float], Reading] = OrderedDict()
+        # arms need much the same coefficient for a level, so what was reached before is the best first guess
+        self._starts = Starts(0.1 * residual_norm)
+        self._raw: dict[_Key, Any] = {}
+        self._readings: OrderedDict[_Key, Reading] = OrderedDict()
 
     def settings(self) -> dict[str, Any]:
         """What decides a cell besides its arm and level."""
@@ -131,12 +138,12 @@ class _Work:
 
     def run(self, arm: Arm, level: float) -> Cell:
         """Calibrate an arm and score it."""
-        # arms need much the same coefficient for a level, so the last one's is the best first guess
-        start = self._starts.get(level, 0.1 * self._residual_norm)
+        kept = _Kept(self._probe)
         if arm.fixed is None:
-            dose = calibrate(arm.edit, self._probe, level=level, start=start)
+            start, slope = self._starts.guess(arm, level), self._starts.slope(arm)
+            dose = calibrate(arm.edit, kept, level=level, start=start, tolerance=TOLERANCE, slope=slope)
         else:
-            kl = self._probe.kl([arm.edit.at(arm.fixed)])
+            kl = kept.kl([arm.edit.at(arm.fixed)])
             near = abs(kl / level - 1) <= TOLERANCE
             dose = Dose("kl", level, kl, arm.fixed, reached=near, monotone=True, evaluations=1)
         edit = arm.edit.at(dose.coefficient)
@@ -144,29 +151,53 @@ class _Work:
         facts: dict[str, Any] = {"kl": dose.kl, "coefficient": dose.coefficient, "reached": dose.reached}
         facts |= {"monotone": dose.monotone, "evaluations": dose.evaluations}
         if self._fidelity:
-            facts |= self._compare_with_raw(arm, level, edit)
+            facts |= self._compare_with_raw(arm, level, kept.reading(edit))
         return Cell(facts, change)
 
     def note(self, arm: Arm, level: float, cell: Cell) -> None:
         """Remember the dose of a cell."""
-        if cell.dose["reached"] and isinstance(arm.edit, Shift):  # a clamp's doses are no guide to a shift's
-            self._starts[level] = cell.dose["coefficient"]
+        self._starts.note(arm, level, cell)
         if arm.name == "raw":
-            self._raw[arm.emotion, level] = arm.edit.at(cell.dose["coefficient"])
+            self._raw[arm.emotion, arm.fold, level] = arm.edit.at(cell.dose["coefficient"])
 
-    def _compare_with_raw(self, arm: Arm, level: float, edit: Any) -> dict[str, float | None]:
-        key = (arm.emotion, level)
-        if arm.name == "raw" or arm.emotion is None:  # a control of all emotions has no raw vector of its own
-            same = 1.0 if arm.name == "raw" else None
-            return {"explained_kl": same, "cosine": same}
+    def _compare_with_raw(self, arm: Arm, level: float, reading: Reading) -> dict[str, float | None]:
+        key = (arm.emotion, arm.fold, level)
+        if arm.name == "raw":
+            self._keep(key, reading)
+            return {"explained_kl": 1.0, "cosine": 1.0}
+        if arm.emotion is None:  # a control of all emotions has no raw vector of its own
+            return {"explained_kl": None, "cosine": None}
         if key not in self._raw:
             raise ConfigError(
                 f"fidelity sets '{arm.name}' of '{arm.emotion}' at {level:g} nats beside the raw vector at that level, "
                 "which was not run before it; put the raw arms first, and give them every level"
             )
         if key not in self._readings:
-            self._readings[key] = self._probe.read([self._raw[key]])
-            if len(self._readings) > _READINGS:
-                self._readings.popitem(last=False)
-        found = self._probe.fidelity(self._probe.read([edit]), self._readings[key])
+            self._keep(key, self._probe.read([self._raw[key]]))
+        found = self._probe.fidelity(reading, self._readings[key])
         return {"explained_kl": found.explained_kl, "cosine": found.cosine}
+
+    def _keep(self, key: _Key, reading: Reading) -> None:
+        self._readings[key] = reading
+        if len(self._readings) > _READINGS:
+            self._readings.popitem(last=False)
+
+
+class _Kept:
+    """A probe of KL that keeps its last reading: the dose that a calibration ends with is mostly the last it tried."""
+
+    def __init__(self, probe: KLProbe) -> None:
+        self._probe = probe
+        self._dose: float | None = None
+        self._reading: Reading | None = None
+
+    def kl(self, edits: Sequence[Dosed]) -> float:
+        """Mean KL(base || edited) over the sampled positions, in nats."""
+        self._reading, self._dose = self._probe.read(edits), edits[0].dose
+        return divergence(self._probe.base.log_probs, self._reading.log_probs)
+
+    def reading(self, edit: Dosed) -> Reading:
+        """What the model does under an edit that was calibrated."""
+        if self._reading is None or self._dose != edit.dose:
+            return self._probe.read([edit])
+        return self._reading

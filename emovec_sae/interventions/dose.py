@@ -58,7 +58,14 @@ class Dose:
 
 
 def calibrate(
-    edit: Dosed, probe: Any, *, level: float, start: float | None = None, match: str = "kl", tolerance: float = 0.02
+    edit: Dosed,
+    probe: Any,
+    *,
+    level: float,
+    start: float | None = None,
+    match: str = "kl",
+    tolerance: float = 0.02,
+    slope: float = 2.0,
 ) -> Dose:
     """Find the dose at which an edit moves the model on neutral text by `level`.
 
@@ -79,6 +86,8 @@ def calibrate(
         ``kl``, ``norm`` or ``perplexity``.
     tolerance
         Relative error allowed: of the value, and for perplexity of what it lies above 1.
+    slope
+        Power of the dose by which the value is taken to grow until two doses were tried.
 
     Raises
     ------
@@ -97,7 +106,7 @@ def calibrate(
         tried[dose] = max(value, 1e-12) if math.isfinite(value) else math.inf  # too far: the model has overflowed
         if abs(tried[dose] / wanted - 1) <= tolerance:
             break
-        following = _next(tried, wanted)
+        following = _next(tried, wanted, slope)
         if following > edit.limit:
             following = edit.limit  # what has a limit is tried there before it is given up
         if following > most or following in tried or not math.isfinite(following):
@@ -134,12 +143,12 @@ def _measure(probe: Any, match: str) -> Callable[[Sequence[Dosed]], float]:
     return found
 
 
-def _next(tried: dict[float, float], level: float) -> float:
+def _next(tried: dict[float, float], level: float, usual: float) -> float:
     """Next coefficient: between the two that bracket the level on the log-log line, or outward along its slope."""
     under = max((one for one in tried if tried[one] < level), default=None)
     over = min((one for one in tried if tried[one] >= level and (under is None or one > under)), default=None)
     if under is None or over is None:
-        return _outward(tried, level)
+        return _outward(tried, level, usual)
     if len(tried) % 3 == 0:  # a steep or a flat end holds the line's other end in place: halve now and then
         return math.sqrt(under * over)
     slope = math.log(over / under) / math.log(tried[over] / tried[under])
@@ -148,10 +157,10 @@ def _next(tried: dict[float, float], level: float) -> float:
     return min(max(guess, under + inside), over - inside)
 
 
-def _outward(tried: dict[float, float], level: float) -> float:
-    """A step down from the smallest coefficient or up from the largest: slope 2, then the slope that was seen."""
+def _outward(tried: dict[float, float], level: float, slope: float) -> float:
+    """A step down from the smallest coefficient or up from the largest: by the usual slope, then by the one seen."""
     nearest = sorted(tried, reverse=tried[max(tried)] < level)
-    near, slope = nearest[0], 2.0
+    near = nearest[0]
     if len(nearest) > 1 and math.isfinite(tried[near]) and math.isfinite(tried[nearest[1]]):
         seen = math.log(tried[nearest[1]] / tried[near]) / math.log(nearest[1] / near)
         slope = min(max(seen, 0.1), 8.0)

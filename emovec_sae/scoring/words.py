@@ -21,7 +21,7 @@ AFTER_FIRST = "from:1"
 """Positions of an edit that spares the first token, which is a sink that no SAE was trained on."""
 _ROWS = 6
 """Prompts of a batch: about 600 tokens with the packaged lexicon, the best size for a CPU's caches."""
-_HEAD_ROWS = 512
+_HEAD_ROWS = 128
 """States that go through the head at a time: a row of logits may have 262k entries."""
 
 
@@ -130,27 +130,32 @@ class WordScorer:
             final = forward(self.model, prefix.batch, edits=edits, prefix=prefix, final=True).final
             if final is None:
                 raise ModelError("the model gave no final state")
-            found += [self._row(final[row], length) for row, length in enumerate(lengths)]
-        return np.stack(found)
+            found.append(self._scores(final, lengths))
+        return np.concatenate(found)
 
-    def _row(self, final: Tensor, length: int) -> np.ndarray:
-        """Scores of all words from the states of one row: the prompt's last token, then the nodes."""
+    def _scores(self, final: Tensor, lengths: Sequence[int]) -> np.ndarray:
+        """Scores of all words, (rows, words), from each row's states: the prompt's last token, then the nodes."""
         import torch
 
-        states = final[length - 1 : length + len(self.tree.nodes)]
+        size = 1 + len(self.tree.nodes)
+        states = torch.cat([final[row, length - 1 : length - 1 + size] for row, length in enumerate(lengths)])
         place = {(): 0, **{node: index + 1 for index, node in enumerate(self.tree.nodes)}}
-        wanted = [(place[piece[:size]], piece[size]) for piece in self.tree.pieces for size in range(len(piece))]
-        rows = torch.tensor([row for row, _ in wanted], device=states.device)
-        tokens = torch.tensor([token for _, token in wanted], device=states.device)
-        scores = torch.empty(len(wanted), device=states.device)
-        with torch.no_grad():
-            for first in range(0, len(states), _HEAD_ROWS):
-                logits = self.model.head(states[first : first + _HEAD_ROWS])
-                total = logits.logsumexp(dim=-1)
-                here = (rows >= first) & (rows < first + _HEAD_ROWS)
-                scores[here] = logits[rows[here] - first, tokens[here]] - total[rows[here] - first]
+        wanted = [(place[piece[:cut]], piece[cut]) for piece in self.tree.pieces for cut in range(len(piece))]
         ends = np.cumsum([len(piece) for piece in self.tree.pieces])
-        return np.add.reduceat(scores.double().cpu().numpy(), np.concatenate([[0], ends[:-1]]))
+        first = torch.arange(len(lengths), device=states.device)[:, None] * size
+        rows = (first + torch.tensor([row for row, _ in wanted], device=states.device)).flatten()
+        tokens = torch.tensor([token for _, token in wanted], device=states.device).repeat(len(lengths))
+        scores = torch.empty(len(rows), device=states.device)
+        with torch.no_grad():
+            for start in range(0, len(states), _HEAD_ROWS):
+                logits = self.model.head(states[start : start + _HEAD_ROWS])
+                here = (rows >= start) & (rows < start + _HEAD_ROWS)
+                chosen = logits[rows[here] - start, tokens[here]]
+                top = logits.amax(dim=-1, keepdim=True)  # in place: another table of the vocabulary costs as much again
+                total = logits.sub_(top).exp_().sum(dim=-1).log_() + top[:, 0]
+                scores[here] = chosen - total[rows[here] - start]
+        table = scores.view(len(lengths), -1).double().cpu().numpy()
+        return np.add.reduceat(table, np.concatenate([[0], ends[:-1]]), axis=1)
 
     def _check(self) -> None:
         """Compare the tree with plain rows on the longest word, which a wrong mask or position would betray."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from emovec_sae.provenance import digest, write_json
-from emovec_sae.studies.arms import study_arms
+from emovec_sae.studies.arms import study_plan
 from emovec_sae.studies.context import Context
 from emovec_sae.studies.stage import Progress, Run
 from emovec_sae.studies.tables import write_table
@@ -30,16 +30,17 @@ def interventions_stage(run: Run, context: Context) -> None:
         prompts = load_prompts(kind=["word_third", "word_first"], use="report")
         scorer = WordScorer(model, prompts["text"].tolist(), words, site=site)
         probe = KLProbe(
-            model, context.neutral.frame["text"].tolist(), site=site, positions=section.positions, seed=seed
-        )
-        arms = study_arms(context, emotions)
+            model, context.neutral.frame["text"].tolist(), site=site, positions=section.positions,
+            per_text=section.per_text, seed=seed,
+        )  # fmt: skip
+        plan = study_plan(context, emotions)
         curves = sorted({section.level, *section.levels})
         found = compare(
-            arms,
+            plan.arms,
             scorer=scorer,
             probe=probe,
             lexicon=lexicon,
-            levels=lambda arm: curves if arm.emotion is None or arm.emotion in section.arms_for else [section.level],
+            levels=plan.levels,
             residual_norm=context.directions.residual_norm,
             fidelity=section.fidelity,
             cells=_cells(context, emotions),
@@ -52,12 +53,14 @@ def interventions_stage(run: Run, context: Context) -> None:
         write_table(context.path, "dose_curves", frame[drawn])
         write_table(context.path, "ratios", found.ratios(section.level, seed=seed))
         write_table(context.path, "falsifiers", found.falsifiers(section.level, seed=seed))
-        samples = _generations(context, arms, found.doses, level=curves[-1])
+        write_table(context.path, "ratios_by_fold", found.ratios_by_fold(section.level, seed=seed))
+        samples = _generations(context, plan.arms, found.doses, level=curves[-1])
         write_json(context.path / "generations.json", samples)
 
     outputs = ["comparison.parquet", "comparison.doses.parquet", "comparison.json", "generations.json",
                "tables/effects.parquet", "tables/dose_curves.parquet", "tables/ratios.parquet",
-               "tables/falsifiers.parquet"]  # fmt: skip
+               "tables/falsifiers.parquet", "tables/ratios_by_fold.parquet"]  # fmt: skip
+    outputs += [f"folds/{fold}/contrast.parquet" for fold in range(section.folds) if section.folds > 1]
     settings = {**section.model_dump(), "seed": context.study.seed}
     after = ["directions", "decomposition"]
     run.stage(
@@ -77,6 +80,12 @@ def _cells(context: Context, emotions: list[str]) -> Path:
     section = context.study.interventions
     settings = {"recording": context.recording_settings, "emotions": emotions, "seed": context.study.seed}
     settings |= {"positions": section.positions, "fidelity": section.fidelity}
+    usual = type(section)()  # what has its default leaves the cells of earlier versions where they are
+    settings |= {
+        name: value
+        for name, value in (("per_text", section.per_text), ("folds", section.folds))
+        if value != getattr(usual, name)
+    }
     settings |= {"residual norm": context.directions.residual_norm}
     return context.path / "cells" / digest(settings)[:12]
 
@@ -93,13 +102,17 @@ def _generations(context: Context, arms: Any, doses: Any, *, level: float) -> li
     chosen = [
         arm
         for arm in arms
-        if (arm.emotion in section.arms_for and arm.name in ("raw", largest))
-        or (arm.name == "random" and arm.draw == 0)
+        if arm.fold == 0
+        and (
+            (arm.emotion in section.arms_for and arm.name in ("raw", largest))
+            or (arm.name == "random" and arm.draw == 0)
+        )
     ]
     rows: list[dict[str, Any]] = [{"emotion": "", "arm": "base", "dose": "none"}]
     edits: list[Any] = [None]
     for arm in chosen:
-        own = doses[(doses["arm"] == arm.name) & (doses["draw"] == arm.draw) & (doses["level"] == level)]
+        own = doses[(doses["arm"] == arm.name) & (doses["draw"] == arm.draw)]
+        own = own[(own["fold"] == arm.fold) & (own["level"] == level)]
         own = own[own["emotion"].isna()] if arm.emotion is None else own[own["emotion"] == arm.emotion]
         dose = own.iloc[0]
         edits.append(arm.edit.at(float(dose["coefficient"])))

@@ -67,7 +67,8 @@ class Cells:
 
     def path(self, arm: Arm, level: float) -> Path:
         """File of a cell; an arm that points elsewhere under the same name has another."""
-        key = digest([arm.name, arm.emotion, arm.draw, level, str(arm.edit.site), _content(arm)])[:16]
+        fold = [arm.fold] if arm.fold else []  # one latent may lead in two folds, beside other raw vectors
+        key = digest([arm.name, arm.emotion, arm.draw, level, str(arm.edit.site), _content(arm), *fold])[:16]
         words = f"{arm.emotion or 'all'}.{arm.name}.{level:g}".replace(" ", "_").replace(",", "").replace("/", "_")
         return self.folder / f"{words}.{key}.json"
 

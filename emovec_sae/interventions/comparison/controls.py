@@ -17,6 +17,7 @@ COVARIANCE = "random, covariance"
 PERMUTED = "permuted labels"
 OTHER = "other emotion"
 FLIPPED = "sign flip"
+TOPICS = "raw, other topics"
 
 
 def covariance_arms(site: Site, values: np.ndarray, *, draws: int, seed: int) -> list[Arm]:
@@ -115,5 +116,21 @@ def flipped_arms(directions: DirectionSet, emotions: list[str]) -> list[Arm]:
     """The vectors with their signs turned, which should lower what the vectors raise."""
     return [
         Arm(FLIPPED, emotion, Shift(-directions[emotion].vector, site=directions[emotion].site, coefficient=1.0))
+        for emotion in emotions
+    ]
+
+
+def other_topics_arms(decomposed: DirectionSet, emotions: list[str]) -> list[Arm]:
+    """The vectors of the topics that the latents come from: what latents can reach at best beside vectors of others.
+
+    Parameters
+    ----------
+    decomposed
+        The vectors that the latents of a fold decompose (`emovec_sae.interventions.rotation.Fold.decomposed`).
+    emotions
+        Whose arms.
+    """
+    return [
+        Arm(TOPICS, emotion, Shift(decomposed[emotion].vector, site=decomposed[emotion].site, coefficient=1.0))
         for emotion in emotions
     ]

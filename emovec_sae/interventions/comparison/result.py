@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import altair as alt
 
 
+_OWN = ("emotion", "arm", "draw", "fold", "level", "kl", "prompt", "effect")
+
+
 @dataclass(frozen=True)
 class Comparison:
     """The result of a comparison.
@@ -25,10 +28,12 @@ class Comparison:
     Attributes
     ----------
     effects
-        One row an (arm, draw, level, prompt, scored emotion): arm, emotion (whose arm; None for random), draw, level,
-        kl, coefficient, reached, prompt, scored, effect (change of the scored emotion's log-odds, nats).
+        One row an (arm, draw, fold, level, prompt, scored emotion): arm, emotion (whose arm; None for random), draw,
+        fold (of a rotation over topics, 0 without one; may be missing), level, kl, coefficient, reached, prompt,
+        scored, effect (change of the scored emotion's log-odds, nats).
     doses
-        One row a calibration: arm, emotion, draw, level, kl, coefficient, strength, reached, monotone, evaluations.
+        One row a calibration: arm, emotion, draw, fold, level, kl, coefficient, strength, reached, monotone,
+        evaluations.
     provenance
         Model, site, prompts, levels, seed.
     """
@@ -43,16 +48,16 @@ class Comparison:
         Returns
         -------
         pandas.DataFrame
-            emotion, arm, draw, level, prompt, effect.
+            emotion, arm, draw, fold, level, kl, prompt, effect.
         """
-        effects = self.effects
+        effects = _folded(self.effects)
         kept = effects[effects["emotion"].isna() | (effects["emotion"] == effects["scored"])]
-        return kept.assign(emotion=kept["scored"])[["emotion", "arm", "draw", "level", "kl", "prompt", "effect"]]
+        return kept.assign(emotion=kept["scored"])[list(_OWN)]
 
     def frame(self, *, seed: int = 0) -> pd.DataFrame:
         """Mean effect by emotion, arm and level: emotion, arm, level, kl, effect, low, high, n.
 
-        Draws of a random arm are averaged within a prompt; the 95 % interval is over prompts.
+        Draws of a random arm, and folds, are averaged within a prompt; the 95 % interval is over prompts.
         """
         keys = ["emotion", "arm", "level"]
         by_prompt = self.own().groupby([*keys, "prompt"], as_index=False, sort=False)[["effect", "kl"]].mean()
@@ -76,6 +81,13 @@ class Comparison:
         See `emovec_sae.interventions.comparison.statistics.emotion_ratios`.
         """
         return statistics.emotion_ratios(self._at(level), seed=seed)
+
+    def ratios_by_fold(self, level: float, *, seed: int = 0) -> pd.DataFrame:
+        """Ratios within each fold of a rotation, and how far they lie from that of all folds.
+
+        See `emovec_sae.interventions.comparison.statistics.fold_ratios`.
+        """
+        return statistics.fold_ratios(self._at(level), seed=seed)
 
     def k90(self, level: float, *, by_emotion: bool = False, seed: int = 0) -> pd.DataFrame:
         """The smallest k whose latents match the raw vector, by selector and, if asked, emotion."""
@@ -151,4 +163,10 @@ def load_comparison(path: str | Path) -> Comparison:
     for file in files:
         if not file.is_file():
             raise StoreError(f"{file} is missing; run the comparison again with: emovec compare STUDY.yaml")
-    return Comparison(pd.read_parquet(files[0]), pd.read_parquet(files[1]), read_json(files[2])["provenance"])
+    effects, doses = (_folded(pd.read_parquet(file)) for file in files[:2])
+    return Comparison(effects, doses, read_json(files[2])["provenance"])
+
+
+def _folded(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with a fold; comparisons that were saved before there were folds have the one fold 0."""
+    return table if "fold" in table else table.assign(fold=0)

@@ -21,6 +21,7 @@ PRIMARY = str(LatentArm("latents", 16))
 _ALPHA = 0.025
 """One-sided, as the lower end of a 95 % interval."""
 POOLED = ("arm", "value", "low", "high", "n", "prompts", "interval", "p", "p_holm", "primary", "matches")
+BY_FOLD = ("arm", "fold", "value", "low", "high", "n", "apart")
 BY_EMOTION = ("emotion", "arm", "value", "low", "high", "n", "matches")
 
 
@@ -30,7 +31,7 @@ def pooled_ratios(own: pd.DataFrame, *, primary: str = PRIMARY, seed: int = 0) -
     Parameters
     ----------
     own
-        Effects at one level: emotion, arm, prompt, effect (draws and seeds of generation are averaged).
+        Effects at one level: emotion, arm, prompt, effect (draws, folds and seeds of generation are averaged).
     primary
         The arm of the primary test, which is not corrected; all others are corrected together.
     seed
@@ -79,6 +80,32 @@ def emotion_ratios(own: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
             ratio = hierarchical_ratio(both[arm].to_numpy(), both["raw"].to_numpy(), prompts, seed=seed)
             rows.append((emotion, arm, ratio.value, ratio.low, ratio.high, len(both), ratio.low >= MARGIN))
     return pd.DataFrame(rows, columns=list(BY_EMOTION))
+
+
+def fold_ratios(own: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """Ratio of each arm within each fold of a rotation over topics, and how far it lies from that of all folds.
+
+    A control that was run once for all folds (random directions) is set beside the raw vectors of every fold.
+
+    Returns
+    -------
+    pandas.DataFrame
+        arm, fold, value, low, high, n (emotions), apart: the value less the ratio over all folds. The folds share
+        emotions and prompts, so that their intervals are not independent.
+    """
+    whole = pooled_ratios(own, seed=seed).set_index("arm")["value"]
+    folds = sorted(int(one) for one in own["fold"].unique())
+    once = own.groupby("arm")["fold"].transform("nunique") == 1
+    parts: list[pd.DataFrame] = []
+    for fold in folds:
+        table = pooled_ratios(own[(own["fold"] == fold) | once], seed=seed)
+        parts.append(
+            table[list(BY_FOLD[:1] + BY_FOLD[2:6])].assign(fold=fold, apart=table["value"] - table["arm"].map(whole))
+        )
+    if not parts:
+        return pd.DataFrame(columns=list(BY_FOLD))
+    found = pd.concat(parts, ignore_index=True)[list(BY_FOLD)]
+    return found.sort_values(["arm", "fold"], kind="stable").reset_index(drop=True)
 
 
 def k90(ratios: pd.DataFrame) -> pd.DataFrame:
@@ -142,7 +169,7 @@ def difference(own: pd.DataFrame, arm: str, other: str, *, seed: int = 0) -> pd.
 
 
 def by_arm(own: pd.DataFrame) -> pd.DataFrame:
-    """Effects of every arm side by side, a row an (emotion, prompt); draws and seeds of generation are averaged."""
+    """Effects of every arm side by side, a row an (emotion, prompt); draws, folds and seeds of generation averaged."""
     return own.groupby(["emotion", "prompt", "arm"])["effect"].mean().unstack("arm")
 
 

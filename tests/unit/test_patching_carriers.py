@@ -89,7 +89,7 @@ def test_only_the_planted_thing_carries_and_its_null_moves_as_far(found: Patchin
     assert abs(at["other direction"]) < 0.02
     assert abs(at["random, as far as direction"]) < 0.4
     over = found.excess(over="random, as far as direction").query("where == 'changed word'").set_index("what")
-    assert over.loc["direction", "low"] > 0.5
+    assert float(over["low"]["direction"]) > 0.5
     assert set(over["over"]) == {"random, as far as direction"}
     both = found.map().set_index(["what", "where"])["recovered"]
     for row in found.excess(over="residual").to_dict("records"):

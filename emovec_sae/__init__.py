@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from emovec_sae.directions.logit_lens import logit_lens as logit_lens
     from emovec_sae.errors import EmovecError as EmovecError
     from emovec_sae.exports.artefact import export_directions as export_directions
+    from emovec_sae.exports.citing import cite as cite
     from emovec_sae.exports.control_vector import export_gguf as export_gguf
     from emovec_sae.exports.hub import pull as pull
     from emovec_sae.exports.hub import push as push
@@ -111,6 +112,7 @@ _PUBLIC = {
     "agreement": "decomposition.agreement",
     "breakdown": "interventions.breakdown",
     "calibrate": "interventions.dose",
+    "cite": "exports.citing",
     "compare": "interventions.compare",
     "cross_validate": "directions.evaluate",
     "decompose": "decomposition.api",

@@ -41,6 +41,7 @@ VERBS = {
     "figures": ("outputs:figures", "Draw the figures of a run."),
     "report": ("outputs:report", "Write the page of a run."),
     "export": ("export:export", "Write directions, decompositions and SAEs for other tools and for the hub."),
+    "cite": ("cite:cite", "Print the BibTeX of what results were made with."),
     "pull": ("export:pull", "Fetch directions, a decomposition or an SAE from the hub."),
 }
 """Verb -> (module and function below ``emovec_sae.cli``, help); a module is imported when its verb is used."""

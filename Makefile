@@ -1,4 +1,4 @@
-# demo, test, check and clean; the first three make .venv when it is missing or out of date.
+# demo, test, check, docs and clean; all but the last make .venv when it is missing or out of date.
 #
 #   make demo                                   the embedded run, start to report
 #   make test ARGS="tests/unit -x"              tests, with arguments for pytest
@@ -16,7 +16,7 @@ SECOND := .venv/.second-model
 OLD_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PIP = $(BIN)/python -m pip install --disable-pip-version-check
 
-.PHONY: demo test check clean
+.PHONY: demo test check docs clean
 
 demo: $(READY)
 	$(BIN)/emovec demo $(ARGS)
@@ -29,6 +29,9 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf .venv build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

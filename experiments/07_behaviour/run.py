@@ -26,7 +26,7 @@ from emovec_sae.corpora.emotions import load_emotions
 from emovec_sae.interventions.behaviour.battery import behaviour
 from emovec_sae.interventions.behaviour.conditions import match_doses, steering_arms
 from emovec_sae.interventions.behaviour.preferences import steered_preferences
-from emovec_sae.provenance import write_json
+from emovec_sae.provenance import read_json, write_json
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -69,27 +69,27 @@ class Work:
         return found
 
     @cached_property
-    def conditions(self) -> list[Any]:
-        """Every arm at its levels, the primary level first."""
-        emotions = load_emotions().core
-        arms = steering_arms(self.vectors, emotions, random=STUDY["random"], seed=SEED)
+    def probe(self) -> Any:
+        """Neutral positions at which doses are matched."""
         texts = ev.load_corpus("neutral").frame["text"].tolist()
-        probe = ev.KLProbe(self.model, texts, site=self.vectors.site, seed=SEED, **STUDY["probe"])
+        return ev.KLProbe(self.model, texts, site=self.vectors.site, seed=SEED, **STUDY["probe"])
+
+    def conditions(self, levels: dict[str, list[float]]) -> list[Any]:
+        """Arms at their levels, the primary level first."""
+        arms = steering_arms(self.vectors, load_emotions().core, random=STUDY["random"], seed=SEED)
         found = []
-        for level in sorted({one for some in STUDY["levels"].values() for one in some}, reverse=True):
-            some = [arm for arm in arms if level in STUDY["levels"][arm.name]]
+        for level in sorted({one for some in levels.values() for one in some}, reverse=True):
+            some = [arm for arm in arms if level in levels.get(arm.name, [])]
             found += match_doses(
-                some, probe, levels=[level], residual_norm=self.vectors.residual_norm, cells=self.path / "doses",
+                some, self.probe, levels=[level], residual_norm=self.vectors.residual_norm, cells=self.path / "doses",
                 progress=told(f"{self.name}, doses at {level:g} nats"),
             )  # fmt: skip
         return found
 
-    def battery(self, name: str) -> Any:
-        """One battery under every condition."""
+    def battery(self, name: str, conditions: list[Any]) -> Any:
+        """One battery under conditions."""
         cells = self.path / name
-        found = behaviour(
-            self.model, name, self.conditions, seed=SEED, cells=cells, progress=told(f"{self.name}, {name}")
-        )
+        found = behaviour(self.model, name, conditions, seed=SEED, cells=cells, progress=told(f"{self.name}, {name}"))
         found.save(self.path / f"{name}.parquet")
         return found
 
@@ -99,8 +99,7 @@ class Work:
             self.model, ev.load_corpus("activities"), sites={str(self.vectors.site): ("mean",)}, offset=1,
             out=self.path / "activities",
         )  # fmt: skip
-        levels = STUDY["preferences"]["levels"]
-        some = [one for one in self.conditions if one.level in levels.get(one.arm.name, [])]
+        some = self.conditions(STUDY["preferences"]["levels"])
         found = steered_preferences(
             self.model, self.vectors, acts, some, pairs=STUDY["preferences"]["pairs"], seed=SEED,
             cells=self.path / "preferences", progress=told(f"{self.name}, preferences"),
@@ -109,17 +108,28 @@ class Work:
         return found
 
     def run(self) -> None:
-        """Everything, and what is published of it."""
-        results: dict[str, Any] = {}
-        for name in STUDY["batteries"]:
-            found = self.battery(name)
-            results[name] = found.facts()
-            results[name]["by_kind"] = found.frame(by="kind").to_dict("records") if name == "refusal" else []
-            self.draw(found.plot(), name, found, found.frame(), repr(found))
+        """What the primary tests need, then the preferences, then the rest; each is published once it is done."""
+        primary = {arm: [STUDY["primary"]] for arm in ("raw", "random")}
+        self.batteries(primary)
         found = self.preferences()
-        results["preferences"] = found.summary()
         self.draw(found.plot(), "preferences", found, found.emotions, found.caption())
-        write_json(HERE / f"{self.name}.json", results)
+        self.publish({"preferences": found.summary()})
+        self.batteries(STUDY["levels"])
+
+    def batteries(self, levels: dict[str, list[float]]) -> None:
+        """Every battery under arms at levels."""
+        conditions = self.conditions(levels)
+        for name in STUDY["batteries"]:
+            found = self.battery(name, conditions)
+            self.draw(found.plot(), name, found, found.frame(), repr(found))
+            kinds = found.frame(by="kind").to_dict("records") if name == "refusal" else []
+            self.publish({name: {**found.facts(), "levels": levels, "by_kind": kinds}})
+
+    def publish(self, results: dict[str, Any]) -> None:
+        """Add results to the file beside the README."""
+        file = HERE / f"{self.name}.json"
+        known = read_json(file) if file.exists() else {}
+        write_json(file, {**known, **results})
 
     def draw(self, chart: Any, name: str, found: Any, table: Any, caption: str) -> None:
         """Write a figure in every format."""

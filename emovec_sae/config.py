@@ -67,8 +67,12 @@ class DirectionsSection(Section):
 
 
 class SaeSection(Section):
-    """The SAE that is trained on the site's tokens."""
+    """The SAE: one that is there, or one that is trained on the site's tokens."""
 
+    source: str | None = None
+    """Folder of an SAE, or a release of the catalogue or a repository with sae_id; None trains one."""
+    sae_id: str | None = None
+    """Which SAE of the release, or which folder of the repository."""
     d_sae: int = Field(default=3072, gt=0)
     """Number of latents."""
     k: int = Field(default=32, gt=0)
@@ -76,7 +80,7 @@ class SaeSection(Section):
     tokens: int = Field(default=300_000, gt=0)
     """Tokens to train on, counted with repeats."""
     held_out: list[str] = ["hospital", "walk"]
-    """Groups left out of training; the passport is measured on them."""
+    """Groups left out of training; the passport is measured on them. With a source it may be empty: on all then."""
 
 
 class DecompositionSection(Section):

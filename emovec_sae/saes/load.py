@@ -52,10 +52,21 @@ def load_sae(
         If its latents cannot be read as parts of a vector, or it needs other activations than the plain model's.
     """
     wanted = None if site is None else Site.parse(site)
+    folder = sae_folder(source, sae_id, site_given=site is not None, trust_pickle=trust_pickle)
+    name = None if sae_id is None else f"{source}/{sae_id}"
+    return _from_folder(folder, device=device, site=wanted, name=name)
+
+
+def sae_folder(
+    source: str | Path, sae_id: str | None = None, *, site_given: bool = False, trust_pickle: bool = False
+) -> Path:
+    """The folder in which an SAE lies: its own, or the one in the cache into which a release was converted.
+
+    Parameters and errors as in `load_sae`.
+    """
     if sae_id is None:
-        return _from_folder(_folder(source), device=device, site=wanted)
-    folder = converted(str(source), sae_id, site_given=site is not None, trust_pickle=trust_pickle)
-    return _from_folder(folder, device=device, site=wanted, name=f"{source}/{sae_id}")
+        return _folder(source)
+    return converted(str(source), sae_id, site_given=site_given, trust_pickle=trust_pickle)
 
 
 def _folder(source: str | Path) -> Path:

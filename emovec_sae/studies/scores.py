@@ -85,7 +85,12 @@ def _geometry(context: Context) -> list[dict[str, Any]]:
 
 def _sae(context: Context) -> list[dict[str, Any]]:
     found = read_json(context.path / "passport.json")
-    tokens = f"{found['n_tokens']} tokens of topics not trained on ({', '.join(context.study.sae.held_out)})"
+    section = context.study.sae
+    groups = ", ".join(section.held_out)
+    which = (
+        "all texts of the study" if not groups else groups if section.source else f"topics not trained on ({groups})"
+    )
+    tokens = f"{found['n_tokens']} tokens of {which}"
     return [
         _row("SAE", "explained variance", found["explained_variance"], tokens),
         _row("SAE", "l0", found["l0"], "mean number of active latents of a token"),

@@ -137,3 +137,24 @@ def test_arms_that_cannot_be_made_are_refused_before_anything_is_computed(
     assert "Traceback" not in error
     assert told in " ".join(error.split())
     assert not (tmp_path / "run" / "activations").exists()
+
+
+def test_a_study_takes_an_sae_that_is_there(
+    finished: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, out = finished
+    section = f"sae: {{source: {out / 'sae'}, held_out: []}}"
+    text = study.read_text()
+    (mine := study.parent / "mine.yaml").write_text(
+        text.replace("sae: {d_sae: 64, k: 8, tokens: 4096, held_out: [train]}", section)
+    )
+    run = tmp_path / "run"
+    assert main(["run", str(mine), "--out", str(run)]) == 0
+    assert (run / "sae").resolve() == (out / "sae").resolve()
+    notes = [row["note"] for row in json.loads((run / "results.json").read_text())["scores"] if row["group"] == "SAE"]
+    assert "all texts of the study" in notes[0]
+    elsewhere = mine.read_text().replace("directions: {site: resid_post.1", "directions: {site: resid_post.2")
+    (wrong := study.parent / "wrong.yaml").write_text(elsewhere)
+    capsys.readouterr()
+    assert main(["run", str(wrong), "--out", str(tmp_path / "wrong")]) == 2
+    assert "sae.source reads resid_post.1" in capsys.readouterr().err

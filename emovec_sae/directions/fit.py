@@ -79,6 +79,7 @@ def fit_directions(
         seed=seed,
         site_choice=chosen,
         remove=None if remove is None else remove.provenance(),
+        **_written(acts, part),
         texts=sorted({text_digest(text) for text in texts}),
     )
     words = WordCentroids.fit(texts, part.y, len(part.emotions)) if has_words(texts) else None
@@ -138,6 +139,14 @@ def _place(
     scores = {str(place): round(float(share), 4) for place, share in zip(places, top1, strict=True)}
     told = {"how": "inner held-out groups, top-1", "readout": among[which], "top1": scores}
     return places[at], among[which], told
+
+
+def _written(acts: PooledActivations, part: Labelled) -> dict[str, Any]:
+    """What the store says of its texts, as it says it: the name of the corpus, and who wrote them."""
+    settings = getattr(acts, "settings", {})
+    named = settings.get("corpus", {}).get("name")
+    writers = sorted(part.frame["writer"].dropna().astype(str).unique()) if "writer" in part.frame else []
+    return {name: value for name, value in (("corpus", named), ("writers", writers)) if value}
 
 
 def _seeded(estimator: DirectionEstimator, seed: int) -> DirectionEstimator:

@@ -17,6 +17,7 @@ ROOMS = {
     "studies": "Studies",
     "charts": "Charts",
     "report": "Report",
+    "exports": "For other tools",
     "sites": "Sites",
     "errors": "Errors",
     "testing": "For your own tests",

@@ -97,7 +97,7 @@ def _section(verb: str, part: App, about: dict[str, Any]) -> str:
     parts = [f"## emovec {verb} {{ #{_anchor(verb)} }}", _described(part), f"```text\n{_usage(verb, arguments)}\n```"]
     if about.get("example"):
         lines = [*about.get("before", "").strip().splitlines(), *about["example"].strip().splitlines()]
-        parts.append("```sh\n" + "\n".join(lines) + "\n```")
+        parts.append("```sh\n" + "\n".join(map(_folded, lines)) + "\n```")
     if arguments:
         help_ = _grouped_help(part)
         rows = [f"| {_names(one)} | {_kind(one)} | {_default(one)} | {_about(one, help_)} |" for one in arguments]
@@ -126,6 +126,17 @@ def _usage(verb: str, arguments: list[Argument]) -> str:
         elif one.required:
             words.append(f"{one.name} {_kind(one, plain=True).upper()}")
     return " ".join([*words, "[OPTIONS]"])
+
+
+def _folded(line: str, *, width: int = 84) -> str:
+    """A command over several lines, divided before its options."""
+    lines = [""]
+    for part in re.split(r" (?=--)", line):
+        if lines[-1] and len(f"{lines[-1]} {part}") > width:
+            lines.append(f"    {part}")
+        else:
+            lines[-1] = f"{lines[-1]} {part}" if lines[-1] else part
+    return " \\\n".join(lines)
 
 
 def _positional(one: Argument) -> bool:
@@ -164,6 +175,8 @@ def _default(one: Argument) -> str:
     value = one.field_info.default
     if value is None or value is False or value == () or value is inspect.Parameter.empty:
         return ""
+    if value is True:
+        return "on"
     if isinstance(value, tuple | list):
         return " ".join(f"`{item}`" for item in value)
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"

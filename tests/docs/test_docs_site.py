@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import posixpath
 import re
-import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -52,18 +50,6 @@ class Page(HTMLParser):
             self.loads.append(found["src"])
         if tag == "link" and found.get("rel") in {"stylesheet", "icon", "preload", "preconnect", "modulepreload"}:
             self.loads.append(found["href"])
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built site."""
-    out = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(out)],
-        cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return out
 
 
 @pytest.fixture(scope="module")

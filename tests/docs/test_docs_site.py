@@ -143,6 +143,23 @@ def test_links_out_of_the_site(tmp_path: Path) -> None:
     assert outside.rewrite("```\n[x](../LICENSE)\n```", name="docs/b.md", uri="b.md", pages=pages).count("(") == 1
 
 
+def test_links_between_files_of_the_repository() -> None:
+    outside, broken = part("outside"), []
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("experiments/**/*.md")]:
+        name = path.relative_to(ROOT).as_posix()
+        made = {"docs/tutorial.md", "docs/experiments/index.md", "docs/packaged-texts.md"}
+        for _, _, link in outside.LINK.findall(outside.FENCE.sub("", path.read_text("utf-8"))):
+            place = outside.resolve(link, name)
+            if (
+                place
+                and place not in made
+                and not place.startswith(("docs/cli/", "docs/reference/"))
+                and not (ROOT / place).exists()
+            ):
+                broken.append(f"{name}: {link}")
+    assert not broken
+
+
 def test_the_stored_outputs_are_those_of_the_tutorial() -> None:
     notebook = part("notebook")
     code = [cell.digest for cell in notebook.cells(notebook.NOTEBOOK.read_text("utf-8")) if cell.kind == "code"]

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 ALL = [block for path in pages() for block in blocks(path)]
 RUN = [block for block in ALL if block.kind == "python" and not block.reason and block.page != "README.md"]
-FEW = 14
-"""More blocks than these must not be marked as not run."""
+FEW = 1 / 3
+"""A larger share of the Python must not be marked as not run."""
 MODEL = "smollm2-135m-instruct"
 
 
@@ -101,7 +101,8 @@ def test_names_and_keywords_exist(block: Block) -> None:
 def test_what_is_not_run_says_why_and_is_little() -> None:
     marked = [block for block in ALL if block.reason and block.kind == "python"]
     assert all(len(block.reason) > 5 for block in marked)
-    assert len(marked) <= FEW, [f"{one.page}:{one.line}" for one in marked]
+    share = len(marked) / sum(block.kind == "python" for block in ALL)
+    assert share <= FEW, [f"{one.page}:{one.line}" for one in marked]
 
 
 def all_commands() -> Iterator[tuple[str, str, bool]]:

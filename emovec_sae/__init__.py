@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from emovec_sae.corpora.batteries import load_battery as load_battery
     from emovec_sae.corpora.frame import Corpus as Corpus
     from emovec_sae.corpora.generation import generate_corpus as generate_corpus
     from emovec_sae.corpora.packaged import load_corpus as load_corpus
@@ -41,11 +42,20 @@ if TYPE_CHECKING:
     from emovec_sae.exports.neuronpedia import neuronpedia_list as neuronpedia_list
     from emovec_sae.exports.sae import export_sae_lens as export_sae_lens
     from emovec_sae.exports.table import export_table as export_table
+    from emovec_sae.interventions.arms import clamped_arms as clamped_arms
     from emovec_sae.interventions.arms import latent_arms as latent_arms
     from emovec_sae.interventions.arms import random_arms as random_arms
     from emovec_sae.interventions.arms import raw_arms as raw_arms
+    from emovec_sae.interventions.arms import remainder_arms as remainder_arms
+    from emovec_sae.interventions.behaviour.battery import behaviour as behaviour
+    from emovec_sae.interventions.behaviour.conditions import match_doses as match_doses
+    from emovec_sae.interventions.behaviour.conditions import steering_arms as steering_arms
+    from emovec_sae.interventions.behaviour.preferences import steered_preferences as steered_preferences
     from emovec_sae.interventions.breakdown import breakdown as breakdown
     from emovec_sae.interventions.compare import compare as compare
+    from emovec_sae.interventions.comparison.result import load_comparison as load_comparison
+    from emovec_sae.interventions.comparison.selectors import Sources as Sources
+    from emovec_sae.interventions.comparison.selectors import select_latents as select_latents
     from emovec_sae.interventions.dose import calibrate as calibrate
     from emovec_sae.interventions.edits import Ablate as Ablate
     from emovec_sae.interventions.edits import AblateLatents as AblateLatents
@@ -61,6 +71,7 @@ if TYPE_CHECKING:
     from emovec_sae.interventions.edits import Steer as Steer
     from emovec_sae.interventions.neutral import NeutralProbe as NeutralProbe
     from emovec_sae.interventions.patching import patch as patch
+    from emovec_sae.interventions.rotation import rotate as rotate
     from emovec_sae.interventions.sweep import sweep as sweep
     from emovec_sae.models.generate import generate as generate
     from emovec_sae.models.load import load_model as load_model
@@ -106,13 +117,16 @@ _PUBLIC = {
     "ScaleLatents": "interventions.edits",
     "ShrinkageLDA": "directions.estimators",
     "Site": "sites",
+    "Sources": "interventions.comparison.selectors",
     "Steer": "interventions.edits",
     "WhitenedDiffMean": "directions.estimators",
     "WordScorer": "scoring.words",
     "agreement": "decomposition.agreement",
+    "behaviour": "interventions.behaviour.battery",
     "breakdown": "interventions.breakdown",
     "calibrate": "interventions.dose",
     "cite": "exports.citing",
+    "clamped_arms": "interventions.arms",
     "compare": "interventions.compare",
     "cross_validate": "directions.evaluate",
     "decompose": "decomposition.api",
@@ -124,6 +138,8 @@ _PUBLIC = {
     "generate": "models.generate",
     "generate_corpus": "corpora.generation",
     "latent_arms": "interventions.arms",
+    "load_battery": "corpora.batteries",
+    "load_comparison": "interventions.comparison.result",
     "load_corpus": "corpora.packaged",
     "load_decomposition": "decomposition.files",
     "load_directions": "directions.files",
@@ -131,6 +147,7 @@ _PUBLIC = {
     "load_pairs": "corpora.pairs",
     "load_sae": "saes.load",
     "logit_lens": "directions.logit_lens",
+    "match_doses": "interventions.behaviour.conditions",
     "match_latents": "saes.matching",
     "neuronpedia_list": "exports.neuronpedia",
     "open_activations": "store.reader",
@@ -143,10 +160,15 @@ _PUBLIC = {
     "raw_arms": "interventions.arms",
     "read_latents": "decomposition.reading",
     "record": "recording.record",
+    "remainder_arms": "interventions.arms",
+    "rotate": "interventions.rotation",
     "run_study": "studies.run",
+    "select_latents": "interventions.comparison.selectors",
     "selected_matches": "decomposition.across_saes",
     "sharing": "decomposition.sharing",
     "stability": "decomposition.stability",
+    "steered_preferences": "interventions.behaviour.preferences",
+    "steering_arms": "interventions.behaviour.conditions",
     "stream": "models.stream",
     "sweep": "interventions.sweep",
     "train_sae": "saes.train",

@@ -36,6 +36,7 @@ VERBS = {
     "steer": ("steering:steer", "Generate with an emotion added."),
     "calibrate": ("steering:calibrate", "Find the strength that moves the model by a wanted amount."),
     "patch": ("patching:patch", "Patch activations between minimal pairs."),
+    "behave": ("behaviour:behave", "Steer, and ask a behaviour battery: sycophancy, refusal, advice, or your own."),
     "compare": ("demo:compare", "Compare the arms of a study at equal dose."),
     "bench": ("bench:bench", "Make the score card of a model's emotion directions."),
     "figures": ("outputs:figures", "Draw the figures of a run."),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from emovec_sae.cli.check_result import give
 from emovec_sae.cli.options import Json
@@ -82,11 +85,14 @@ def preferences(
     *,
     model: str = "smollm2-135m-instruct",
     pairs: int = 640,
+    steer: Annotated[tuple[float, ...], Parameter(negative="")] = (),
+    emotions: Annotated[tuple[str, ...], Parameter(negative="")] = ("core",),
+    random: int = 8,
     seed: int = 0,
     out: Path | None = None,
     json_: Json = False,
 ) -> None:
-    """Test whether the directions read what the model would rather do.
+    """Test whether the directions read what the model would rather do, or move it.
 
     Parameters
     ----------
@@ -98,6 +104,12 @@ def preferences(
         The model, which is asked.
     pairs
         Pairs of activities that it chooses between, each in both orders.
+    steer
+        Steer with the emotions at this KL on neutral text, in nats, and tell how preferences change; repeatable.
+    emotions
+        With --steer: core, all, or names with commas between.
+    random
+        With --steer: random directions beside them.
     out
         Folder for preferences.json and the figure.
     """
@@ -106,7 +118,18 @@ def preferences(
     from emovec_sae.models.load import load_model
     from emovec_sae.store.reader import open_activations
 
-    found = check_preferences(
-        load_model(model), load_directions(directions), open_activations(folder), pairs=pairs, seed=seed
-    )
-    give("preferences", found, out, json_=json_)
+    fitted, acts = load_directions(directions), open_activations(folder)
+    if not steer:
+        found = check_preferences(load_model(model), fitted, acts, pairs=pairs, seed=seed)
+        give("preferences", found, out, json_=json_)
+        return
+    from emovec_sae.cli.behaviour import check_levels, emotion_names, matched
+    from emovec_sae.cli.output import bar
+    from emovec_sae.interventions.behaviour.preferences import steered_preferences
+
+    check_levels(steer)
+    names, loaded = emotion_names(emotions, fitted), load_model(model)
+    conditions = matched(loaded, fitted, names, steer, flip=False, random=random, seed=seed)
+    with bar("conditions") as progress:
+        steered = steered_preferences(loaded, fitted, acts, conditions, pairs=pairs, seed=seed, progress=progress)
+    give("steered_preferences", steered, out, json_=json_)

@@ -81,8 +81,25 @@ def behaviour(
         conditions, lambda one: _log_odds(scorer.log_probs([one.edit])), settings=settings, cells=cells,
         progress=progress,
     )  # fmt: skip
-    kept = ["id", "group", "kind"]
-    about = items[kept].assign(base=base[:, 0], base_bias=base[:, 1])
+    name = str(items["battery"].iloc[0])
+    facts = {"model": model.describe(), "battery": name, "form": form, "use": use, "seed": seed}
+    return Behaviour(
+        battery=name,
+        model=model.name,
+        form=form,
+        cells=_cells(items, conditions, base, found),
+        doses=doses_of(conditions),
+        headroom=Headroom.of(base[:, 0], base[:, 1]),
+        seed=seed,
+        provenance=collect(**facts, items=settings["items"]),
+    )
+
+
+def _cells(
+    items: pd.DataFrame, conditions: Sequence[Condition], base: np.ndarray, found: Sequence[np.ndarray]
+) -> pd.DataFrame:
+    """One row an item and condition."""
+    about = items[["id", "group", "kind"]].assign(base=base[:, 0], base_bias=base[:, 1])
     parts = [
         about.assign(
             arm=one.arm.name, emotion=one.arm.emotion, draw=one.arm.draw, level=one.level, log_odds=values[:, 0],
@@ -90,18 +107,7 @@ def behaviour(
         )
         for one, values in zip(conditions, found, strict=True)
     ]  # fmt: skip
-    name = str(items["battery"].iloc[0])
-    facts = {"model": model.describe(), "battery": name, "form": form, "use": use, "seed": seed}
-    return Behaviour(
-        battery=name,
-        model=model.name,
-        form=form,
-        cells=pd.concat(parts, ignore_index=True).astype({"emotion": object}),
-        doses=doses_of(conditions),
-        headroom=Headroom.of(base[:, 0], base[:, 1]),
-        seed=seed,
-        provenance=collect(**facts, items=settings["items"]),
-    )
+    return pd.concat(parts, ignore_index=True).astype({"emotion": object})
 
 
 def _items(battery: str | Path | pd.DataFrame, use: str | None) -> pd.DataFrame:

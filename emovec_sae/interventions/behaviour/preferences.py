@@ -98,27 +98,16 @@ def steered_preferences(
     questions = letter_questions(model, [texts[row] for row in first], [texts[row] for row in second], chat=chat)
     scorer = AnswerScorer(model, questions, site=place_of(conditions))
 
-    def _measure(one: Condition | None) -> np.ndarray:
-        edits = [] if one is None else [one.edit]
-        whole = _log_odds(scorer.log_probs(edits))
-        option = whole if one is None else _log_odds(scorer.log_probs(edits, marked=True))
-        return np.concatenate([whole, option], axis=1)
-
-    base = _measure(None)
+    base = _measure(scorer, None)
     form = form_of(model, chat=chat)
     settings = {"model": model.describe(), "texts": texts, "pairs": [first.tolist(), second.tolist()], "form": form}
-    found = run_conditions(conditions, _measure, settings=settings, cells=cells, progress=progress)
+    found = run_conditions(
+        conditions, lambda one: _measure(scorer, one), settings=settings, cells=cells, progress=progress
+    )
+    readings = directions.read(values, readout=used)
+    own = _own_readings(conditions, values, directions, used)
     with one_thread():
-        scores = [
-            bradley_terry(first, second, expit(one[:, 0]), n, resamples=0, seed=seed).scores for one in (base, *found)
-        ]
-        asked = Asked(
-            conditions=tuple(conditions), names=directions.emotions, first=first, n=n, scores=np.stack(scores),
-            option=np.stack([one[:, 2] - base[:, 2] for one in found]),
-            bias=np.array([one[:, 1].mean() for one in (base, *found)]),
-            readings=directions.read(values, readout=used),
-            own=_own_readings(conditions, values, directions, used), seed=seed,
-        )  # fmt: skip
+        asked = _asked(conditions, directions.emotions, (first, second, n), [base, *found], readings, own, seed)
         emotions, numbers, table = summarise(asked, texts)
     return SteeredPreferences(
         numbers=numbers, table=table, emotions=emotions, doses=doses_of(conditions),
@@ -128,6 +117,33 @@ def steered_preferences(
         ),
         provenance=collect(directions=directions.fingerprint, activations=acts.fingerprint, seed=seed),
     )  # fmt: skip
+
+
+def _asked(
+    conditions: Sequence[Condition],
+    names: Sequence[str],
+    met: tuple[np.ndarray, np.ndarray, int],
+    found: Sequence[np.ndarray],
+    readings: np.ndarray,
+    own: np.ndarray,
+    seed: int,
+) -> Asked:
+    """Scores and effects from what was measured, the base first."""
+    first, second, n = met
+    scores = [bradley_terry(first, second, expit(one[:, 0]), n, resamples=0, seed=seed).scores for one in found]
+    return Asked(
+        conditions=tuple(conditions), names=names, first=first, n=n, scores=np.stack(scores),
+        option=np.stack([one[:, 2] - found[0][:, 2] for one in found[1:]]),
+        bias=np.array([one[:, 1].mean() for one in found]), readings=readings, own=own, seed=seed,
+    )  # fmt: skip
+
+
+def _measure(scorer: AnswerScorer, one: Condition | None) -> np.ndarray:
+    """Log-odds and bias under a condition, everywhere and on the first option alone, (pairs, 4)."""
+    edits = [] if one is None else [one.edit]
+    whole = _log_odds(scorer.log_probs(edits))
+    option = whole if one is None else _log_odds(scorer.log_probs(edits, marked=True))
+    return np.concatenate([whole, option], axis=1)
 
 
 def _log_odds(log_probs: np.ndarray) -> np.ndarray:

@@ -134,7 +134,9 @@ class Behaviour:
 
         table = self.frame()
         title = f"{self.battery} under steering: {self.model}"
-        return behaviour(table[table["arm"] != RANDOM], title=title, subtitle=str(self.headroom))
+        problem = self.headroom.problem
+        told = f"NOT INTERPRETED, {problem}" if problem else str(self.headroom)
+        return behaviour(table[table["arm"] != RANDOM], title=title, subtitle=told)
 
     def save(self, path: str | Path) -> Path:
         """Write the cells as Parquet, with summary, doses and provenance as JSON beside them."""

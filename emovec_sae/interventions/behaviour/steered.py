@@ -49,15 +49,16 @@ class SteeredPreferences(Check):
     def plot(self) -> alt.LayerChart:
         """Draw the effect on the edited option over the read-out's correlation with preference, one point an emotion.
 
-        Of the largest level; other arms than the vectors are other groups.
+        Of the first arm and its largest level.
         """
         from emovec_sae.charts.scatter import scatter
 
         known = self.emotions[self.emotions["emotion"].notna()]
+        known = known[known["arm"] == known["arm"].iloc[0]]
         frame = known[known["level"].isna() | (known["level"] == known["level"].max())]
         table = pd.DataFrame(
             {
-                "label": np.where(frame["arm"] == frame["arm"].iloc[0], frame["emotion"], ""),
+                "label": frame["emotion"],
                 "x": frame["preference"], "y": frame["option"], "low": frame["option_low"],
                 "high": frame["option_high"], "group": frame["arm"],
             }

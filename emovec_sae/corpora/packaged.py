@@ -24,7 +24,13 @@ CORPORA = {
 }
 """Packaged corpora: name -> what it is."""
 
-OTHER_READERS = {"pairs": "load_pairs", "lexicon": "load_lexicon", "norms": "load_norms", "emotions": "load_emotions"}
+OTHER_READERS = {
+    "pairs": "load_pairs",
+    "behaviours": "load_battery",
+    "lexicon": "load_lexicon",
+    "norms": "load_norms",
+    "emotions": "load_emotions",
+}
 
 
 def load_corpus(

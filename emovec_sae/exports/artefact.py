@@ -97,8 +97,7 @@ def fill(
         artefact.save(folder / NAME)
         if told is not None:
             write_json(folder / "evaluation.json", told)
-        summary = None if told is None else told["summary"]
-        card = directions_card(artefact, texts=texts, evaluation=summary, licence=licence, repo=repo)
+        card = directions_card(artefact, texts=texts, evaluation=told, licence=licence, repo=repo)
         kind = "directions"
     elif isinstance(artefact, Decomposition):
         artefact.save(folder / TABLE)

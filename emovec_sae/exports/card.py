@@ -10,10 +10,11 @@ from emovec_sae.decomposition.result import Decomposition
 from emovec_sae.directions.direction_set import DirectionSet
 from emovec_sae.exports.loading import in_emovec, in_torch
 from emovec_sae.exports.texts import Texts
+from emovec_sae.models.embedded import EMBEDDED
 from emovec_sae.saes.coder import SparseCoder
 
 Evaluation = Mapping[str, Any]
-"""Summary of an evaluation, as `Evaluation.summary` gives it."""
+"""What `Evaluation.save` writes: summary and provenance are read."""
 
 ABOUT = (
     "Linear directions of emotions in the residual stream, fitted with emovec_sae. They belong to this model, in this "
@@ -126,7 +127,10 @@ def _head(licence: str | None, model: Mapping[str, Any], tags: list[str]) -> str
 
 
 def _model(model: Mapping[str, Any]) -> str:
-    more = [str(model[name]) for name in ("architecture", "dtype", "quantization") if model.get(name)]
+    """Name, class and precision, fingerprint; an embedded name means nothing elsewhere and is explained."""
+    embedded = EMBEDDED.get(str(model.get("name")))
+    more = [embedded.about] if embedded else []
+    more += [str(model[name]) for name in ("architecture", "dtype", "quantization") if model.get(name)]
     print_ = f", fingerprint `{str(model['fingerprint'])[:12]}`" if model.get("fingerprint") else ""
     return f"`{model.get('name')}`" + (f" ({', '.join(more)})" if more else "") + print_
 
@@ -149,14 +153,17 @@ def _table(rows: Mapping[str, str]) -> str:
     return "\n".join(["| | |", "|---|---|", *lines])
 
 
-def _evaluation(told: Evaluation | None) -> str:
-    if told is None:
+def _evaluation(saved: Evaluation | None) -> str:
+    if saved is None:
         return "None was given to the export."
+    told = saved["summary"]
+    these = saved["provenance"].get("directions") is not None
+    how = "these directions on texts of their own" if these else "directions fitted anew without each group in turn"
     chance = told.get("chance") or {}
     baseline = told.get("baseline") or {}
     about = (
         f"Readout `{told.get('readout')}` at `{told.get('site')}`, {told.get('texts')} texts of {told.get('emotions')} "
-        f"emotions in {told.get('groups')} groups; texts seen in fitting: {told.get('seen')}. Intervals are 95 %."
+        f"emotions in {told.get('groups')} groups: {how}; {told.get('seen')} texts seen in fitting. Intervals are 95 %."
     )
     lines = [
         about,

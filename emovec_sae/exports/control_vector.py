@@ -82,7 +82,7 @@ def export_gguf(
     for path in files:
         refuse_existing(path, overwrite=overwrite)
     for path, parts in files.items():
-        _write(path, vectors[path], directions=directions, parts=parts, layer=layer, hint=hint)
+        write_vector(path, vectors[path], layer=layer, hint=hint, about=_about(directions, parts))
     return list(files)
 
 
@@ -173,30 +173,48 @@ def _sum(directions: DirectionSet, parts: Mapping[str, float]) -> np.ndarray:
     return total
 
 
-def _write(
-    path: Path, vector: np.ndarray, *, directions: DirectionSet, parts: Mapping[str, float], layer: int, hint: str
-) -> None:
+def write_vector(path: Path, vector: np.ndarray, *, layer: int, hint: str, about: Mapping[str, str | float]) -> None:
+    """Write one control vector, (d_model,) float32, that is added to the output of a block.
+
+    Parameters
+    ----------
+    path, vector, layer
+        The file, what is added, and the block, 1 or more.
+    hint
+        llama.cpp's name of the architecture.
+    about
+        Further fields, by their names in the file.
+    """
     from gguf import GGUFWriter
 
-    named = ", ".join(f"{name} {strength:g}" for name, strength in parts.items())
-    model = directions.model
     with atomic(path) as part:
         writer = GGUFWriter(part, "controlvector")
         writer.add_string("controlvector.model_hint", hint)
         writer.add_uint32("controlvector.layer_count", 1)
-        writer.add_name(named)
-        writer.add_description(
-            f"Emotion direction at {directions.site} of {model.get('name')}; strengths are in units of the mean "
-            f"residual norm there, {directions.residual_norm:.6g}"
-        )
-        writer.add_string("emovec.parts", named)
-        writer.add_string("emovec.site", str(directions.site))
-        writer.add_float32("emovec.residual_norm", directions.residual_norm)
-        writer.add_string("emovec.model", str(model.get("name")))
-        writer.add_string("emovec.model_fingerprint", str(model.get("fingerprint")))
-        writer.add_string("emovec.directions", directions.fingerprint)
+        for name, value in about.items():
+            if isinstance(value, str):
+                writer.add_string(name, value)
+            else:
+                writer.add_float32(name, value)
         writer.add_tensor(f"direction.{layer}", np.ascontiguousarray(vector, dtype=np.float32))
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
+
+
+def _about(directions: DirectionSet, parts: Mapping[str, float]) -> dict[str, str | float]:
+    """What a file says of itself."""
+    named = ", ".join(f"{name} {strength:g}" for name, strength in parts.items())
+    model = str(directions.model.get("name"))
+    return {
+        "general.name": named,
+        "general.description": f"Emotion direction at {directions.site} of {model}; strengths are in units of the mean "
+        f"residual norm there, {directions.residual_norm:.6g}",
+        "emovec.parts": named,
+        "emovec.site": str(directions.site),
+        "emovec.residual_norm": directions.residual_norm,
+        "emovec.model": model,
+        "emovec.model_fingerprint": str(directions.model.get("fingerprint")),
+        "emovec.directions": directions.fingerprint,
+    }

@@ -52,8 +52,7 @@ def neuronpedia_list(
     source = neuronpedia_id(parts.sae) or (None if sae is None else _told(sae))
     if source is None:
         raise ConfigError(
-            f"SAE '{parts.sae}' is not on Neuronpedia as far as sae-lens's catalogue says; a list can be made where "
-            "emovec saes says a page"
+            f"SAE '{parts.sae}' is not on Neuronpedia by sae-lens's catalogue; emovec saes lists those that are"
         )
     model, _, layer = source.partition("/")
     chosen = [{"modelId": model, "layer": layer, "index": str(int(latent))} for latent in latents]

@@ -57,6 +57,6 @@ def test_the_card_knows_the_packaged_texts(vectors: DirectionSet, tmp_path: Path
     assert "license: cc-by-4.0" in card
     assert "32 of stories (packaged with emovec_sae), 8 groups" in card
     assert "a large language model, to a written brief (w1" in card
-    assert "`smollm2-135m-instruct` (LlamaForCausalLM" in card
+    assert "`smollm2-135m-instruct` (SmolLM2 135M Instruct, Q4_1" in card
     assert vectors.provenance["corpus"] == "stories"
     assert vectors.provenance["writers"]

@@ -74,6 +74,7 @@ def test_the_card_says_the_numbers_that_were_measured(vectors, evaluation, tmp_p
     card = (out / "README.md").read_text()
     top1 = json.loads(evaluation.read_text())["summary"]["top1"]
     assert f"| top1 | {top1['value']:.2f} [{top1['low']:.2f}, {top1['high']:.2f}], n = {top1['n']} |" in card
+    assert "these directions on texts of their own; 0 texts seen in fitting" in card
     for said in ("`planted`", "`resid_post.2`", "blocks.2.hook_resid_post", "`DiffMean`", "`zscore`", "my diaries",
                  "24 of my diaries, 4 groups", "licence mit", "mean from token 5 on", vectors.fingerprint[:16],
                  f"{vectors.residual_norm:.6g}", ", ".join(vectors.emotions)):  # fmt: skip

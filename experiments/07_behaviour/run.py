@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from told import fill_readme
 
 import emovec_sae as ev
 from emovec_sae.charts import save_chart
@@ -130,6 +131,7 @@ class Work:
         file = HERE / f"{self.name}.json"
         known = read_json(file) if file.exists() else {}
         write_json(file, {**known, **results})
+        fill_readme(HERE, list(STUDY["models"]), primary=STUDY["primary"])
 
     def draw(self, chart: Any, name: str, found: Any, table: Any, caption: str) -> None:
         """Write a figure in every format."""

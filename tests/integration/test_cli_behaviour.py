@@ -45,17 +45,17 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
 def test_a_battery_of_ones_own(fitted: Path, own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "cities.parquet"
     found = told(
-        capsys, "behave", str(fitted), "--battery", str(own), "--emotions", "happy,sad", "--level", "0.3",
-        "--random", "2", "--out", str(out),
+        capsys, "behave", str(fitted), "--battery", str(own), "--emotions", "happy", "--level", "0.3",
+        "--random", "1", "--no-flip", "--out", str(out),
     )  # fmt: skip
     assert found["battery"] == "cities"
     assert found["form"] == "chat"
     effects = pd.DataFrame(found["effects"])
-    assert set(effects["arm"]) == {"raw", "sign flip", "random"}
+    assert set(effects["arm"]) == {"raw", "random"}
     assert effects["reached"].all()
     assert (effects["value"].abs() > 0.001).all()
     cells = pd.read_parquet(out)
-    assert len(cells) == 4 * (2 + 2 + 2)
+    assert len(cells) == 4 * (1 + 1)
     doses = pd.DataFrame(json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))["doses"])
     assert ((doses["kl"] / 0.3 - 1).abs() < 0.021).all()
 
@@ -68,9 +68,9 @@ def test_preferences_under_steering(
     assert len(acts.frame) == 8
     found = told(
         capsys, "check", "preferences", str(fitted), str(tmp_path / "acts"), "--pairs", "8", "--steer", "0.3",
-        "--emotions", "happy", "--emotions", "sad", "--random", "1", "--out", str(tmp_path / "out"),
+        "--emotions", "happy", "--random", "1", "--out", str(tmp_path / "out"),
     )  # fmt: skip
-    assert {row["emotion"] for row in found["emotions"]} == {"happy", "sad", None}
+    assert {row["emotion"] for row in found["emotions"]} == {"happy", None}
     assert "position bias, nats" in found["numbers"]
     assert (tmp_path / "out" / "steered_preferences.json").is_file()
     assert (tmp_path / "out" / "steered_preferences.svg").stat().st_size > 1000

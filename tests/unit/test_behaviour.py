@@ -191,6 +191,7 @@ def test_tests_are_against_random_directions_and_holm_is_over_emotions(
     assert own.loc["happy", "p_holm"] == pytest.approx(2 * own.loc["happy", "p"])
     assert own.loc["happy", "p_holm"] < 0.01
     assert found.facts()["moved"] == ["raw happy 0.1"]
+    assert found.outside() == [{"arm": "raw", "level": 0.1, "count": 1, "n": 2, "expected": pytest.approx(4 / 3)}]
     kinds = found.frame(by="kind")
     assert set(kinds["kind"]) == {"risky", "benign"}
     assert (kinds["n"] == 12).all()

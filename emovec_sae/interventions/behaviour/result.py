@@ -104,7 +104,27 @@ class Behaviour:
         moved = raw[(raw["p_holm"] < 0.05) & raw["outside"].eq(True) & raw["reached"]]
         told = {"battery": self.battery, "model": self.model, "form": self.form, "headroom": self.headroom.facts()}
         names = [" ".join(str(row[key]) for key in _CONDITION) for row in moved.to_dict("records")]
-        return {**told, "moved": names, "over_emotions": self.over_emotions(), "effects": table.to_dict("records")}
+        told |= {"moved": names, "outside": self.outside(), "over_emotions": self.over_emotions()}
+        return {**told, "effects": table.to_dict("records")}
+
+    def outside(self) -> list[dict[str, Any]]:
+        """How many emotions lie outside of all random directions, and how many random ones would.
+
+        One of d + 1 random directions lies outside of the other d with probability 2 / (d + 1).
+
+        Returns
+        -------
+        list of dict
+            arm, level, count, n, expected; nothing without random directions.
+        """
+        table = self.frame()
+        found: list[dict[str, Any]] = []
+        for _, part in table[table["outside"].notna()].groupby(["arm", "level"], dropna=False, sort=False):
+            arm, level = str(part["arm"].iloc[0]), float(part["level"].iloc[0])
+            draws = int(_random(self.cells, level)["draw"].nunique())
+            count, expected = int(part["outside"].astype(bool).sum()), len(part) * 2 / (draws + 1)
+            found.append({"arm": arm, "level": level, "count": count, "n": len(part), "expected": expected})
+        return found
 
     def over_emotions(self) -> list[dict[str, Any]]:
         """Correlations over emotions: of the vectors' effects with valence, and with the effects of their sign flips.

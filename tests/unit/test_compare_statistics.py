@@ -207,7 +207,12 @@ def test_the_verdict_says_what_the_numbers_say() -> None:
     told = planted().verdict(0.1)
     assert told[0] == "All 240 calibrations reached 0.1 nats of KL on neutral text."
     assert "over 24 emotions, so they match them" in told[1]
-    assert "omp: none up to 16; share: 4" in told[2]
+    assert told[2].startswith("By Delta share also: k = 1 0.30 [")
+    assert ", k = 4 0.95 [" in told[2]
+    assert "omp: none up to 16; share: 4" in told[3]
+    assert not any(one.startswith("By emotion") for one in told), "24 emotions are told one by one"
+    few = planted(3).verdict(0.1)
+    assert any("By emotion, k=16 relative to raw: e0 1.00 [" in one for one in few)
     assert told[-1].startswith("2 of 10 falsifiers hold: remainder as strong as raw: remainder of k=16 0.95")
     found = planted()
     effects = found.effects[found.effects["arm"].isin(["raw", "k=1"])]
@@ -223,3 +228,37 @@ def test_the_specificity_matrix_has_every_emotion_on_both_sides() -> None:
     table = Comparison(pd.concat([found.effects, other]), found.doses, {}).specificity(0.1)
     assert table.set_index(["emotion", "scored"]).loc[("e1", "e0"), "effect"] == -0.5
     assert table["own"].sum() == 3
+
+
+def test_random_latents_that_may_be_as_good_are_not_excluded_and_no_ratio_is_no_number() -> None:
+    own = planted(4)
+    effects = own.effects.copy()
+    sign = np.where(effects["scored"].isin(["e0", "e1"]), 1.0, -1.0)
+    flat = Comparison(effects.assign(effect=effects["effect"] * sign), own.doses, {}).verdict(0.1)
+    assert "no ratio of the 16 latents" in flat[1]
+    assert "so they are not shown to match them" in flat[1]
+    assert "random latents as good (matched) is not excluded: k=16" in flat[-1]
+
+
+def test_the_page_holds_every_number_that_the_tables_hold() -> None:
+    found = planted()
+    missed = found.doses.assign(reached=found.doses["arm"] != "k=1")
+    page = Comparison(found.effects, missed, {"model": {"name": "toy"}}).page(0.1, title="A study")
+    lines = page.splitlines()
+    assert lines[0] == "# Do k latents do what the vector does? A study"
+    assert "model toy, 0.1 nats of KL on neutral text, 24 emotions, 6 prompts, 10 arms, no rotation" in lines[2]
+    ratios = found.ratios(0.1).set_index("arm")
+    for arm, row in ratios.iterrows():
+        start = f"| {arm}{' (primary)' if row['primary'] else ''} | {row['value']:.2f} [{row['low']:.2f}, "
+        match = [line for line in lines if line.startswith(start)]
+        assert len(match) == 1, arm
+        assert match[0].endswith("| yes |" if row["matches"] else "| not shown |")
+    held = [line for line in lines if line.startswith(("| remainder as", "| random latents", "| same score"))]
+    assert len(held) == len(found.falsifiers(0.1))
+    assert sum(line.endswith("| yes |") for line in held) == 2
+    assert "24 of 240 calibrations missed their level by more than 2 %." in page
+    assert "| k=1 | 0.1 | 24 | 0.1 to 0.1 | e0, e1, e2, e3, e4, e5 and 18 more |" in page
+    assert "## Other levels" not in page
+    both = Comparison(pd.concat([found.effects, found.effects.assign(level=0.5)]),
+                      pd.concat([found.doses, found.doses.assign(level=0.5)]), {}).page(0.1)  # fmt: skip
+    assert "- 0.5 nats: All 240 calibrations reached 0.5 nats" in both

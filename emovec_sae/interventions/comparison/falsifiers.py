@@ -11,6 +11,8 @@ from emovec_sae.stats.bootstrap import bootstrap_mean
 
 MATCHED = "matched"
 """The selector that draws random latents with the firing rates and norms of the selected ones."""
+RANDOM = "random latents as good"
+"""The falsifier that counts until the difference is clear."""
 EXPLAINED = 0.5
 """A share of the raw vector's divergence below which an arm moves the model in another way than the vector."""
 
@@ -68,9 +70,7 @@ def _random(own: pd.DataFrame, seed: int) -> list[tuple[object, ...]]:
             row = statistics.difference(own, arm, control, seed=seed).iloc[0]
             holds = not row["low"] > 0
             numbers = (row["value"], row["low"], row["high"], int(row["n"]))
-            found.append(
-                (f"random latents as good ({MATCHED if control == twin else control})", arm, *numbers, 0.0, holds)
-            )
+            found.append((f"{RANDOM} ({MATCHED if control == twin else control})", arm, *numbers, 0.0, holds))
     return found
 
 

@@ -115,6 +115,12 @@ class Comparison:
 
         return write_verdict(self, level, seed=seed)
 
+    def page(self, level: float, *, seed: int = 0, title: str = "") -> str:
+        """The verdict on one page of Markdown: the sentences, their tables, and what the other levels say."""
+        from emovec_sae.interventions.comparison.page import verdict_page
+
+        return verdict_page(self, level, seed=seed, title=title)
+
     def above_random(self, level: float) -> tuple[int, int]:
         """Emotions whose raw vector raises its own words more than the random directions do on average, and all."""
         means = self.frame().query("level == @level").pivot_table(index="emotion", columns="arm", values="effect")

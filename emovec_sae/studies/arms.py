@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emovec_sae.config import GridSection
 from emovec_sae.errors import ConfigError, suggest
+from emovec_sae.provenance import digest, read_json, write_json
 from emovec_sae.studies.context import Context
 
 if TYPE_CHECKING:
@@ -180,6 +182,8 @@ def _add_turn(plan: Plan, context: Context, turn: _Turn, emotions: list[str], cu
         name: turn.contrast if name == "share" or sources is None else select_latents(name, sources)
         for name in selectors
     }
+    if sources is not None and sources.amplified:
+        write_json(_amplified_file(context, sources.prompts), {str(key): two for key, two in sources.amplified.items()})
     for part in parts:
         own = context.emotions(part.emotions) if part.emotions else []
         add(raw_arms(turn.directions, own), part.levels)
@@ -215,10 +219,20 @@ def _sources(context: Context, turn: _Turn, selectors: Sequence[str]) -> Sources
             model=context.model if method == "attribution" else None,
         )  # fmt: skip
     prompts = load_prompts(kind=["word_third", "word_first"], use="tune")["text"].tolist()
+    file = _amplified_file(context, prompts)
+    tried = {
+        int(latent): (float(a), float(b)) for latent, (a, b) in (read_json(file) if file.is_file() else {}).items()
+    }
     return Sources(
         contrast=turn.contrast, coder=context.coder, others=others, model=context.model, prompts=prompts,
-        seed=context.study.seed,
+        seed=context.study.seed, amplified=tried,
     )  # fmt: skip
+
+
+def _amplified_file(context: Context, prompts: Sequence[str]) -> Path:
+    """What amplifying a latent gave hangs on no fold and no emotion: it is kept for all, and for the next run."""
+    key = digest([context.coder.fingerprint, context.model.describe(), list(prompts)])
+    return context.path / "cells" / f"amplified-{key[:12]}.json"
 
 
 def _controls(context: Context, turn: _Turn, wanted: Sequence[str]) -> list[Arm]:

@@ -197,6 +197,16 @@ def test_output_score_and_confidence_order_candidates_by_what_amplifying_them_di
         select_latents("output score", sources())
 
 
+def test_a_latent_that_was_tried_is_not_tried_again(model: Model) -> None:
+    known: dict[int, tuple[float, float]] = {}
+    first = replace(sources(model=model, prompts=PROMPTS, strength=0.5), amplified=known)
+    own = select_latents("output score", first).table
+    assert set(known) == set(own["latent"])
+    known[11] = (1e6, 0.0)  # what is known is believed
+    again = select_latents("output score", replace(first, model=model)).table
+    assert again[again["emotion"] == "happy"]["latent"].iloc[0] == 11
+
+
 def test_a_selector_that_is_not_there_or_lacks_a_source_says_so() -> None:
     with pytest.raises(ConfigError, match=r"unknown selector 'outputscore'.*output score"):
         select_latents("outputscore", sources())

@@ -59,9 +59,14 @@ def _by(selector: str, column: str, sources: Sources) -> Selection:
         raise ConfigError(f"the selector '{selector}' runs the model on neutral texts; give a model and prompts")
     pools = {emotion: sources.candidates(emotion) for emotion in sources.contrast.emotions}
     latents = np.unique(np.concatenate([own["latent"].to_numpy() for own in pools.values()]))
-    rows = sources.coder.directions[latents]
-    found = amplify(sources.model, rows, sources.prompts, site=sources.coder.site, strength=sources.strength)
-    score = dict(zip(latents.tolist(), found[column].tolist(), strict=True))
+    untried = [latent for latent in latents.tolist() if latent not in sources.amplified]
+    if untried:
+        rows = sources.coder.directions[untried]
+        found = amplify(sources.model, rows, sources.prompts, site=sources.coder.site, strength=sources.strength)
+        both = zip(found["output"].tolist(), found["confidence"].tolist(), strict=True)
+        sources.amplified.update(zip(untried, both, strict=True))
+    place = ("output", "confidence").index(column)
+    score = {latent: sources.amplified[latent][place] for latent in latents.tolist()}
     scores: dict[str, pd.DataFrame] = {}
     for emotion, own in pools.items():
         table = {"latent": own["latent"], "amount": own["coefficient"], "score": own["latent"].map(score)}

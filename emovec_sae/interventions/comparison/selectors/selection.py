@@ -38,6 +38,9 @@ class Sources:
         How far such a selector amplifies a latent, in mean residual norms.
     seed
         Of random draws.
+    amplified
+        Latent -> what amplifying it once gave (change of its own vocabulary, of the model's confidence). Give one dict
+        to all sources of the same SAE, model, prompts and strength, and no latent is tried twice.
     """
 
     contrast: Decomposition
@@ -47,6 +50,7 @@ class Sources:
     prompts: Sequence[str] = ()
     strength: float = 0.3
     seed: int = 0
+    amplified: dict[int, tuple[float, float]] = field(default_factory=dict)
 
     def other(self, method: str) -> Decomposition:
         """A decomposition by another method."""

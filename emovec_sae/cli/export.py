@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import Parameter
 
@@ -89,6 +90,7 @@ CARD, VECTOR, HUB = Card(), Vector(), Hub()
 
 def export(
     sources: list[str],
+    /,
     *,
     to: To,
     out: Path | None = None,
@@ -141,11 +143,8 @@ def export(
         return
     if out is None:
         raise ConfigError(f"--to {to} needs --out, the name of what is written")
-    files = (
-        _gguf(artefact, out, vector, emotions, force=force)
-        if to == "gguf"
-        else [_written(artefact, to, out, card, force=force)]
-    )
+    write = partial(_gguf, vector=vector, emotions=emotions) if to == "gguf" else partial(_written, to=to, card=card)
+    files = write(artefact, out, force=force)
     answer({"to": to, "files": [str(path) for path in files]}, json_=json_, text="\n".join(map(str, files)))
 
 
@@ -192,24 +191,22 @@ def _check_model(artefact: Artefact, name: str | None) -> None:
         )
 
 
-def _written(artefact: Artefact, to: str, out: Path, card: Card, *, force: bool) -> Path:
+def _written(artefact: Artefact, out: Path, *, to: str, card: Card, force: bool) -> list[Path]:
     if to == "safetensors":
         from emovec_sae.exports.artefact import export_directions
 
-        return export_directions(
-            _directions(artefact, to), out, evaluation=card.evaluation, corpus=card.corpus, licence=card.licence,
-            overwrite=force,
-        )  # fmt: skip
+        told: dict[str, Any] = {"evaluation": card.evaluation, "corpus": card.corpus, "licence": card.licence}
+        return [export_directions(_directions(artefact, to), out, **told, overwrite=force)]
     if to == "sae-lens":
         from emovec_sae.exports.sae import export_sae_lens
         from emovec_sae.saes.coder import SparseCoder
 
-        return export_sae_lens(_of(SparseCoder, artefact, to, "an SAE (a folder, or --sae-id)"), out, overwrite=force)
+        return [export_sae_lens(_of(SparseCoder, artefact, to, "an SAE (a folder, or --sae-id)"), out, overwrite=force)]
     from emovec_sae.exports.table import export_table
 
     if out.suffix != f".{to}":
         raise ConfigError(f"--to {to} writes a name that ends in .{to}, got '{out.name}'")
-    return export_table(_decomposition(artefact, to), out, overwrite=force)
+    return [export_table(_decomposition(artefact, to), out, overwrite=force)]
 
 
 def _push(artefact: Artefact, card: Card, hub: Hub, *, force: bool, json_: bool) -> None:
@@ -226,7 +223,7 @@ def _push(artefact: Artefact, card: Card, hub: Hub, *, force: bool, json_: bool)
     answer({**facts, "files": done.frame().to_dict("records")}, json_=json_, text=f"{head}\n{table(done.frame())}")
 
 
-def _gguf(artefact: Artefact, out: Path, vector: Vector, emotions: list[str] | None, *, force: bool) -> list[Path]:
+def _gguf(artefact: Artefact, out: Path, *, vector: Vector, emotions: list[str] | None, force: bool) -> list[Path]:
     from emovec_sae.exports.control_vector import export_gguf
 
     mix = dict(_part(one) for one in vector.mix) if vector.mix else None

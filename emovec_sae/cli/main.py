@@ -41,6 +41,7 @@ VERBS = {
     "bench": ("bench:bench", "Make the score card of a model's emotion directions."),
     "figures": ("outputs:figures", "Draw the figures of a run."),
     "report": ("outputs:report", "Write the page of a run."),
+    "app": ("app:app", "Explore a run in the browser, on its live model."),
     "export": ("export:export", "Write directions, decompositions and SAEs for other tools and for the hub."),
     "cite": ("cite:cite", "Print the BibTeX of what results were made with."),
     "pull": ("export:pull", "Fetch directions, a decomposition or an SAE from the hub."),

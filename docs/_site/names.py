@@ -51,6 +51,7 @@ RESULTS = {
         "interventions.breakdown.Breakdown",
         "interventions.comparison.result.Comparison",
     ],
+    "exports": ["exports.hub.Pushed", "exports.citing.Citations"],
     "errors": ["errors"],
     "testing": ["testing"],
 }

@@ -10,6 +10,7 @@ from typing import Any
 from emovec_sae.decomposition.files import load_decomposition
 from emovec_sae.decomposition.result import Decomposition
 from emovec_sae.directions.direction_set import DirectionSet
+from emovec_sae.directions.evaluation import Evaluation
 from emovec_sae.directions.files import load_directions
 from emovec_sae.errors import ConfigError, MismatchError, StoreError
 from emovec_sae.exports.card import decomposition_card, directions_card, sae_card
@@ -22,6 +23,8 @@ from emovec_sae.saes.coder import SparseCoder
 from emovec_sae.saes.load import load_sae
 
 Artefact = DirectionSet | Decomposition | SparseCoder
+Evaluated = Evaluation | str | Path | Mapping[str, Any]
+"""An evaluation, or what it saved."""
 TABLE = "decomposition.parquet"
 
 
@@ -29,7 +32,7 @@ def export_directions(
     directions: DirectionSet,
     out: str | Path,
     *,
-    evaluation: str | Path | Mapping[str, Any] | None = None,
+    evaluation: Evaluated | None = None,
     corpus: str | None = None,
     licence: str | None = None,
     overwrite: bool = False,
@@ -43,7 +46,7 @@ def export_directions(
     out
         The folder.
     evaluation
-        What `emovec evaluate --out` or `Evaluation.save` wrote, for the card's numbers; it is put into the folder.
+        An evaluation, or what `emovec evaluate --out` wrote, for the card's numbers; it is put into the folder.
     corpus, licence
         Name and licence (SPDX) of the texts where they are not the packaged ones, whose licence is known. The card
         states this licence for the directions, too.
@@ -71,7 +74,7 @@ def fill(
     artefact: Artefact,
     folder: Path,
     *,
-    evaluation: str | Path | Mapping[str, Any] | None = None,
+    evaluation: Evaluated | None = None,
     corpus: str | None = None,
     licence: str | None = None,
     repo: str | None = None,
@@ -92,6 +95,8 @@ def fill(
     if evaluation is not None and not isinstance(artefact, DirectionSet):
         raise ConfigError("an evaluation is of directions; this is none")
     if isinstance(artefact, DirectionSet):
+        if isinstance(evaluation, Evaluation):
+            evaluation = evaluation.save(folder / "evaluation.json")
         told = None if evaluation is None else checked_evaluation(evaluation, artefact)
         texts = texts_of(artefact, corpus=corpus, licence=licence)
         artefact.save(folder / NAME)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from emovec_sae.errors import ConfigError, StoreError
-from emovec_sae.exports.artefact import Artefact, fill, load
+from emovec_sae.exports.artefact import Artefact, Evaluated, fill, load
 from emovec_sae.exports.folders import MANIFEST, Listed, Manifest, check_files, filled_folder, read_manifest
 from emovec_sae.provenance import file_digest
 
@@ -53,7 +52,7 @@ def push(
     artefact: Artefact,
     repo: str,
     *,
-    evaluation: str | Path | Mapping[str, Any] | None = None,
+    evaluation: Evaluated | None = None,
     corpus: str | None = None,
     licence: str | None = None,
     private: bool = True,

@@ -21,7 +21,7 @@ CHECKS: dict[str, list[str]] = {
     "Lens": ["logit-lens"],
     "Similarity": ["rsa"],
     "Preferences": ["bradley-terry", "benjamini-hochberg", "max-t"],
-    "SteeredPreferences": ["bradley-terry", "steering"],
+    "SteeredPreferences": ["bradley-terry", "steering", "max-t"],
 }  # fmt: skip
 """Check -> what it uses beyond the protocol."""
 
@@ -36,6 +36,7 @@ PLAIN: dict[str, list[str]] = {
     "Sharing": [*OURS, "sae-lens"],
     "Sweep": [*WITH_MODEL, "steering"],
     "Breakdown": [*WITH_MODEL, "steering"],
+    "Behaviour": [*WITH_MODEL, "steering", "holm"],
     "Geometry": WITH_MODEL,
     "Diagnosis": OURS,
     "ScoreCard": [*WITH_MODEL, "logit-lens", "rsa", "bradley-terry", "benjamini-hochberg", "max-t"],

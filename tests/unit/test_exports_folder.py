@@ -45,9 +45,13 @@ def vectors(acts) -> DirectionSet:
 
 
 @pytest.fixture(scope="module")
-def evaluation(acts, vectors, tmp_path_factory) -> Path:
-    held_out = some(acts, acts.frame["group"].isin(["g4", "g5"]).to_numpy())
-    return vectors.evaluate(held_out).save(tmp_path_factory.mktemp("evaluation") / "e.json")
+def evaluated(acts, vectors):
+    return vectors.evaluate(some(acts, acts.frame["group"].isin(["g4", "g5"]).to_numpy()))
+
+
+@pytest.fixture(scope="module")
+def evaluation(evaluated, tmp_path_factory) -> Path:
+    return evaluated.save(tmp_path_factory.mktemp("evaluation") / "e.json")
 
 
 def head(folder: Path) -> dict:
@@ -81,6 +85,14 @@ def test_the_card_says_the_numbers_that_were_measured(vectors, evaluation, tmp_p
         assert said in card, said
     assert head(out)["license"] == "mit"
     assert "base_model" not in head(out)  # 'planted' is no name of the hub
+
+
+def test_an_evaluation_serves_as_it_is_as_its_file_and_as_its_content(vectors, evaluated, evaluation, tmp_path) -> None:
+    told = json.loads(evaluation.read_text())
+    folders = [export_directions(vectors, tmp_path / str(n), evaluation=one) for n, one in
+               enumerate((evaluated, evaluation, str(evaluation), told))]  # fmt: skip
+    assert {json.dumps(json.loads((one / "evaluation.json").read_text())) for one in folders} == {json.dumps(told)}
+    assert len({(one / "README.md").read_text() for one in folders}) == 1
 
 
 def test_what_nobody_said_is_said_to_be_unknown(vectors, tmp_path: Path) -> None:

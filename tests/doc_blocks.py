@@ -67,8 +67,12 @@ def blocks(path: Path) -> list[Block]:
 def _divided(content: str) -> list[tuple[str, str]]:
     """Indented code as ``sh`` and ``python``, each with empty lines for the other; ``text`` if it is neither."""
     lines = content.splitlines()
-    shell = [line if SHELL.match(line) else "" for line in lines]
-    rest = ["" if SHELL.match(line) else line for line in lines]
+    is_shell: list[bool] = []
+    for number, line in enumerate(lines):
+        goes_on = number > 0 and is_shell[-1] and lines[number - 1].rstrip().endswith("\\")
+        is_shell.append(goes_on or bool(SHELL.match(line)))
+    shell = [line if one else "" for line, one in zip(lines, is_shell, strict=True)]
+    rest = ["" if one else line for line, one in zip(lines, is_shell, strict=True)]
     parts = [("sh", "\n".join(shell))] if any(shell) else []
     if any(line.strip() for line in rest):
         code = "\n".join(rest)

@@ -12,7 +12,7 @@ COLUMNS = ("first", "second", "overlap", "low", "high", "expected", "n")
 """One row a pair of methods; `expected` is the overlap by chance, n counts emotions."""
 
 
-def agreement(frame: pd.DataFrame, *, k: int, n_latents: int) -> alt.LayerChart:
+def agreement(frame: pd.DataFrame, *, k: int | None = None, n_latents: int | None = None) -> alt.LayerChart:
     """Draw the pairs as a heat map, each pair once on either side of the diagonal.
 
     Parameters
@@ -20,7 +20,7 @@ def agreement(frame: pd.DataFrame, *, k: int, n_latents: int) -> alt.LayerChart:
     frame
         Columns of `COLUMNS`.
     k, n_latents
-        Latents a method selects, and latents that could be selected.
+        Latents a method selects, and latents that could be selected, for the heading where they are known.
 
     Raises
     ------
@@ -28,6 +28,8 @@ def agreement(frame: pd.DataFrame, *, k: int, n_latents: int) -> alt.LayerChart:
         If columns are missing or the table is empty.
     """
     table = require(frame, COLUMNS, family="agreement")
+    first = "" if k is None else f"the first {k} latents of each; "
+    among = "" if n_latents is None else f" ({n_latents:,} latents)"
     names = list(dict.fromkeys([*table["first"], *table["second"]]))
     there = table.rename(columns={"first": "row", "second": "column", "overlap": "value"})
     back = table.rename(columns={"second": "row", "first": "column", "overlap": "value"})
@@ -36,9 +38,9 @@ def agreement(frame: pd.DataFrame, *, k: int, n_latents: int) -> alt.LayerChart:
         both[f"{side}_order"] = both[side].map(names.index)
     return matrix(
         both,
-        title=f"Agreement of methods on the first {k} latents",
+        title="Do the methods choose the same latents?",
         legend="share in common",
-        subtitle=f"chance {signed(float(table['expected'].mean()), 4)} ({n_latents:,} latents)",
+        subtitle=f"{first}chance {signed(float(table['expected'].mean()), 4)}{among}",
     )
 
 
@@ -51,5 +53,7 @@ def caption(frame: pd.DataFrame) -> str:
         f"{most['first']} and {most['second']} ({signed(most['overlap'])}, {interval(most['low'], most['high'])}); "
         "least: "
         f"{least['first']} and {least['second']} ({signed(least['overlap'])}, "
-        f"{interval(least['low'], least['high'])}); by chance {signed(float(table['expected'].mean()), 4)}."
+        f"{interval(least['low'], least['high'])}); by chance {signed(float(table['expected'].mean()), 4)}. "
+        "95 % intervals over emotions in brackets. Methods that agree may share a bias: all start from the same vector "
+        "and dictionary."
     )

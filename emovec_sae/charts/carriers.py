@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+
 import altair as alt
 import pandas as pd
 
 from emovec_sae.charts import theme
 from emovec_sae.charts.frames import heading, interval, largest, require, rows, signed, span
+from emovec_sae.charts.labels import text_width
 from emovec_sae.errors import ConfigError
 
 COLUMNS = ("what", "site", "layer", "where", "recovered", "low", "high", "n")
@@ -24,6 +27,9 @@ STYLES: dict[str, tuple[str, tuple[int, ...], str]] = {
     "random latents": ("#b4b7bc", (1, 3), "triangle-left"),
 }
 """Colour, dash and shape of what has no number of latents."""
+
+NULLS = (("#b4b7bc", (1, 3), "triangle-left"), ("#9aa0a8", (3, 4), "stroke"), ("#c9ccd1", (6, 4), "cross"))
+"""Taken in turn by other random controls."""
 
 LATENTS = (
     ("#1f5fa8", (7, 2), "square"),
@@ -57,13 +63,16 @@ def carriers(frame: pd.DataFrame) -> alt.VConcatChart:
         [max(-1.0, min(0.0, float(known.min()))), min(1.5, max(1.0, float(known.max())))] if len(known) else [0.0, 1.0]
     )
     places = list(dict.fromkeys(table["where"].astype(str)))
-    panels = [_panel(table[table["where"] == place], place, styles, domain) for place in places]
+    across = 2 if theme.page() > 500 else 1
+    legend = round(max(text_width(name, 10) for name in styles)) + 42
+    wide = min(_WIDTH, (theme.room(theme.page(), beside=legend) - 18 * (across - 1)) // across - 48)
+    panels = [_panel(table[table["where"] == place], place, styles, domain, wide) for place in places]
     title = heading(
         "What carries the feeling from one text into the other",
         f"n = {span(table['n'])} pairs a point; recovered fraction of the logit difference (0 nothing, 1 all of it)",
         "bands and bars: 95 % intervals over the pairs",
     )
-    pairs = [alt.hconcat(*panels[start : start + 2], spacing=18) for start in range(0, len(panels), 2)]
+    pairs = [alt.hconcat(*panels[at : at + across], spacing=18) for at in range(0, len(panels), across)]
     return theme.dress(alt.vconcat(*pairs, spacing=14).properties(title=title))
 
 
@@ -85,17 +94,20 @@ def caption(frame: pd.DataFrame) -> str:
 
 def _styles(names: list[str]) -> dict[str, tuple[str, tuple[int, ...], str]]:
     latents = sorted((one for one in names if one.startswith("k=")), key=lambda one: -int(one[2:]))
-    drawn = [one for one in names if one in STYLES or one.startswith("random, k=")] + latents
+    nulls = [one for one in names if one.startswith("random") and one not in STYLES]
+    drawn = [one for one in names if one in STYLES] + nulls + latents
     unknown = [one for one in names if one not in drawn]
     if unknown or len(latents) > len(LATENTS):
         what = f"'{unknown[0]}' has no style" if unknown else f"{len(latents)} numbers of latents, {len(LATENTS)} fit"
         raise ConfigError(f"chart 'carriers' cannot be drawn: {what}; filter the frame first")
-    found = {one: STYLES.get(one, STYLES["random latents"]) for one in names if not one.startswith("k=")}
-    return found | dict(zip(latents, LATENTS, strict=False))
+    told = dict(zip(nulls, cycle(NULLS), strict=False)) | dict(zip(latents, LATENTS, strict=False))
+    return {one: STYLES[one] if one in STYLES else told[one] for one in names if not one.startswith("k=")} | {
+        one: told[one] for one in latents
+    }
 
 
 def _panel(
-    table: pd.DataFrame, place: str, styles: dict[str, tuple[str, tuple[int, ...], str]], domain: list[float]
+    table: pd.DataFrame, place: str, styles: dict[str, tuple[str, tuple[int, ...], str]], domain: list[float], wide: int
 ) -> alt.LayerChart:
     names = list(styles)
     layers = [int(table["layer"].min()), int(table["layer"].max())]
@@ -133,4 +145,4 @@ def _panel(
                 y=y, color=colour, shape=shape, tooltip=tips
             ),
         ]
-    ).properties(width=_WIDTH, height=_HEIGHT, title=alt.Title(text=place, fontSize=11, offset=4))
+    ).properties(width=wide, height=_HEIGHT, title=alt.Title(text=place, fontSize=11, offset=4))

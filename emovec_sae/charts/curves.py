@@ -7,31 +7,30 @@ import pandas as pd
 
 from emovec_sae.charts import theme
 from emovec_sae.charts.frames import heading, interval, require, rows, signed, span
-from emovec_sae.charts.labels import spread
+from emovec_sae.charts.labels import spread, text_width
 
 COLUMNS = ("series", "x", "value", "low", "high", "n", "null")
 """One row a (series, x); `null` is drawn as a dashed line, NaN where there is none."""
 
+PICK = "series"
 _WIDTH, _HEIGHT = 430, 280
-_STYLES = (
-    ("#2b5597", (1, 0), "circle"),
-    ("#d9770c", (7, 2), "square"),
-    ("#1d9a82", (4, 2), "triangle-up"),
-    ("#b5568f", (1, 2), "diamond"),
-    ("#5f4b8b", (9, 2, 2, 2), "cross"),
-    ("#54585f", (2, 2), "stroke"),
-)
 
 
 def curves(
-    frame: pd.DataFrame, *, x_title: str, y_title: str, title: str, subtitle: str = "", log_x: bool = False
+    frame: pd.DataFrame,
+    *,
+    x_title: str = "x",
+    y_title: str = "value",
+    title: str = "",
+    subtitle: str = "",
+    log_x: bool = False,
 ) -> alt.LayerChart:
     """Draw the curves.
 
     Parameters
     ----------
     frame
-        Columns of `COLUMNS`, at most six series.
+        Columns of `COLUMNS`, at most eight series.
     x_title, y_title, title, subtitle
         Words, with units.
     log_x
@@ -43,22 +42,58 @@ def curves(
         If columns are missing or the table is empty.
     """
     table = require(frame, COLUMNS, family="curves")
-    names = list(dict.fromkeys(table["series"].astype(str)))[: len(_STYLES)]
+    panel = curve_panel(table, x_title=x_title, y_title=y_title, log_x=log_x)
+    told = heading(title, subtitle, f"bands: 95 % intervals; n = {span(table['n'])}")
+    return theme.dress(panel.properties(title=told))
+
+
+def curve_panel(
+    table: pd.DataFrame,
+    *,
+    x_title: str,
+    y_title: str,
+    log_x: bool = False,
+    size: tuple[int, int] = (_WIDTH, _HEIGHT),
+    page: int | None = None,
+) -> alt.LayerChart:
+    """One panel of curves without a heading, for `curves` and for families with several.
+
+    Parameters
+    ----------
+    table
+        Columns of `COLUMNS`.
+    x_title, y_title, log_x
+        As for `curves`.
+    size
+        Width and height in pixels where there is room for them.
+    page
+        Pixels that axis, plot and names may take; None means the page.
+    """
+    names = list(dict.fromkeys(table["series"].astype(str)))[: len(theme.LINES)]
     known = table[["value", "low", "high", "null"]].to_numpy(dtype=float)
     bounds = pd.Series(known.ravel()).dropna()
     low, high = min(0.0, float(bounds.min())), float(bounds.max())
     high = 1.0 if 0.6 < high <= 1.0 else high * 1.05
     scale = alt.Scale(type="log" if log_x else "linear", nice=False, padding=10)
     whole = bool((table["x"].astype(float) % 1 == 0).all())
-    axis = alt.Axis(grid=False, tickMinStep=1, format="d") if whole else alt.Axis(grid=False, format="~g")
+    # On a logarithmic axis the numbers that were measured are the ones to read.
+    values = sorted(set(table["x"].astype(float))) if log_x else alt.Undefined
+    axis = alt.Axis(
+        grid=False,
+        values=values,
+        labelOverlap="greedy",
+        tickMinStep=1 if whole else alt.Undefined,
+        format="d" if whole else ".3~g",
+    )
     x = alt.X("x:Q", title=x_title, scale=scale, axis=axis)
     y = alt.Y("value:Q", title=y_title, scale=alt.Scale(domain=[low, high]))
     layers: list[alt.Chart] = []
-    for name, style in zip(names, _STYLES, strict=False):
+    for name, style in zip(names, theme.LINES, strict=False):
         layers += _curve(table[table["series"] == name].sort_values("x"), style, x, y)
-    layers += _names(table, names, low, high)
-    told = heading(title, subtitle, f"bands: 95 % intervals; n = {span(table['n'])}")
-    return theme.dress(alt.LayerChart(layer=[*layers]).properties(width=_WIDTH, height=_HEIGHT, title=told))
+    beside = 72 + round(max(text_width(name, 11) for name in names)) + (0 if page is None else theme.page() - page)
+    wide = theme.room(size[0], beside=beside)
+    layers += _names(table, names, low, high, (wide, size[1]))
+    return alt.LayerChart(layer=[*layers]).properties(width=wide, height=size[1])
 
 
 def caption(frame: pd.DataFrame) -> str:
@@ -69,7 +104,10 @@ def caption(frame: pd.DataFrame) -> str:
         last = group.sort_values("x").iloc[-1]
         ends = interval(float(last["low"]), float(last["high"]))
         parts.append(f"{name} {signed(float(last['value']))} ({ends}) at {last['x']:g}")
-    return f"At the right ends: {'; '.join(parts)} (n = {span(table['n'])})."
+    return (
+        f"At the right ends: {'; '.join(parts)} (n = {span(table['n'])}; 95 % intervals in brackets). Intervals are of "
+        "each point by itself; lines join points that were measured."
+    )
 
 
 def _curve(group: pd.DataFrame, style: tuple[str, tuple[int, ...], str], x: alt.X, y: alt.Y) -> list[alt.Chart]:
@@ -88,16 +126,16 @@ def _curve(group: pd.DataFrame, style: tuple[str, tuple[int, ...], str], x: alt.
     ]
 
 
-def _names(table: pd.DataFrame, names: list[str], low: float, high: float) -> list[alt.Chart]:
+def _names(table: pd.DataFrame, names: list[str], low: float, high: float, plot: tuple[int, int]) -> list[alt.Chart]:
     """Names at the right, where each line ends, pushed apart; a line that ends earlier is named at its end's height."""
     last = [table[table["series"] == name].sort_values("x").iloc[-1] for name in names]
-    places = spread([float(row["value"]) for row in last], gap=14 * (high - low) / _HEIGHT, low=low, high=high)
+    places = spread([float(row["value"]) for row in last], gap=14 * (high - low) / plot[1], low=low, high=high)
     found = []
-    for name, place, (colour, _, _) in zip(names, places, _STYLES, strict=False):
+    for name, place, (colour, _, _) in zip(names, places, theme.LINES, strict=False):
         mark = alt.Chart(rows(pd.DataFrame({"text": [name], "value": [place]})))
         found.append(
             mark.mark_text(align="left", dx=8, color=colour, fontWeight="bold", clip=False).encode(
-                x=alt.value(_WIDTH), y=alt.Y("value:Q"), text="text:N"
+                x=alt.value(plot[0]), y=alt.Y("value:Q"), text="text:N"
             )
         )
     return found

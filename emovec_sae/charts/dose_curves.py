@@ -11,7 +11,8 @@ from emovec_sae.charts.frames import INTERVAL, heading, interval, require, rows,
 COLUMNS = ("emotion", "arm", "kl", "level", "effect", "low", "high", "n")
 """One row an emotion, arm and dose; `kl` nats reached, `level` nats asked, `effect` the change of log-odds in nats."""
 
-_ACROSS = 4
+PICK = "arm"
+_ACROSS, _NARROW = 4, 500
 
 
 def dose_curves(frame: pd.DataFrame, *, interval: str = INTERVAL) -> alt.FacetChart:
@@ -31,9 +32,9 @@ def dose_curves(frame: pd.DataFrame, *, interval: str = INTERVAL) -> alt.FacetCh
     """
     table = require(frame, COLUMNS, family="dose_curves")
     emotions = [str(name) for name in table["emotion"].unique()]
-    across = _across(len(emotions))
-    width = min(round((theme.PAGE - 70 - 22 * (across - 1)) / across), 420)
-    colour, dash, shape = _arm_channels([str(arm) for arm in table["arm"].unique()])
+    across = _across(len(emotions)) if theme.page() > _NARROW else min(2, len(emotions))
+    width = min(round((theme.page() - 70 - 22 * (across - 1)) / across), 420)
+    colour, dash, shape = arm_channels([str(arm) for arm in table["arm"].unique()], columns=theme.page() // 110)
     base = alt.Chart().encode(x=_dose(table), color=colour)
     layers = [
         alt.Chart().mark_rule(color=theme.RULE, strokeWidth=0.8, aria=False).encode(y=alt.datum(0)),
@@ -75,7 +76,7 @@ def caption(frame: pd.DataFrame) -> str:
             middle = f"{signed(float(row['effect']))} ({interval(row['low'], row['high'])})"
         parts.append(f"{arm} {middle}")
     return (
-        f"Change of the log-odds of the emotion's held-out words against those of the other emotions (nats), n = "
+        "Change of the log-odds of the emotion's held-out words against those of the other emotions (nats), n = "
         f"{span(table['n'])} prompts a point, for {_count(table['emotion'].nunique())}; doses are matched by KL on "
         f"neutral text. At {level:g} nats: {'; '.join(parts)}."
     )
@@ -99,7 +100,8 @@ def _across(count: int) -> int:
     return next((columns for columns in (4, 3, 5) if count % columns == 0), _ACROSS)
 
 
-def _arm_channels(arms: list[str]) -> tuple[alt.Color, alt.StrokeDash, alt.Shape]:
+def arm_channels(arms: list[str], *, columns: int) -> tuple[alt.Color, alt.StrokeDash, alt.Shape]:
+    """Colour, dash and shape of arms, with a legend above the chart in so many columns."""
     styles = theme.arm_styles(arms)
     names = list(styles)
     colours, dashes, shapes = zip(*styles.values(), strict=True)
@@ -107,6 +109,7 @@ def _arm_channels(arms: list[str]) -> tuple[alt.Color, alt.StrokeDash, alt.Shape
         title=None,
         orient="top",
         direction="horizontal",
+        columns=columns,
         symbolSize=60,
         symbolOpacity=1,
         # The dashes of the lines would fray the edge of the symbols; a width of zero has no effect.

@@ -9,6 +9,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from emovec_sae.charts import theme
+from emovec_sae.charts.labels import text_width
 from emovec_sae.errors import ConfigError, suggest
 
 INTERVAL = "95 % intervals"
@@ -92,5 +94,21 @@ def sites_in(frame: pd.DataFrame) -> str:
 
 
 def heading(text: str, *lines: str) -> alt.Title:
-    """Return a chart title with its subtitle lines; empty lines are left out."""
-    return alt.Title(text=text, subtitle=[line for line in lines if line])
+    """Return a chart title with its subtitle lines, broken where the page ends; empty lines are left out."""
+    wide = theme.page() - 2 * theme.PADDING
+    # Bold letters are wider than the regular ones that the widths describe.
+    title = _broken(text, 1.08 * 13, wide)
+    subtitle = [part for line in lines if line for part in _broken(line, 10.5, wide)]
+    return alt.Title(text=title if len(title) > 1 else text, subtitle=subtitle)
+
+
+def _broken(text: str, size: float, wide: float) -> list[str]:
+    """Lines of at most `wide` pixels, broken between words."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and text_width(longer, size) <= wide:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines

@@ -11,12 +11,13 @@ from emovec_sae.charts import theme
 from emovec_sae.charts.frames import heading, largest, require, rows, signed
 
 COLUMNS = ("emotion", "latent", "label", "delta", "emotion_order", "latent_order")
-"""One row a cell; `delta` is Delta_j times the decoder norm, in units of the vector's norm."""
+"""One row a cell; `delta` is Delta_j times the decoder norm, in units of the vector's norm. Columns `participation` (of
+how many emotions a latent is, effectively) and `generic` (whether that is many), if there, are drawn beside it."""
 
-_STEP = 15
+_STEP, _SHARING = 15, 74
 
 
-def latents_by_emotion(frame: pd.DataFrame) -> alt.LayerChart:
+def latents_by_emotion(frame: pd.DataFrame) -> alt.LayerChart | alt.HConcatChart:
     """Draw the heat map, latents as rows and emotions as columns, a minus sign on the clearly negative cells.
 
     Parameters
@@ -38,13 +39,19 @@ def latents_by_emotion(frame: pd.DataFrame) -> alt.LayerChart:
     emotions = [str(name) for name in table.sort_values("emotion_order")["emotion"].unique()]
     names = dict(zip(order["latent"].astype(str), order["label"].astype(str), strict=True))
     axis = {"domain": False, "ticks": False, "title": None, "labelOverlap": False, "labelPadding": 3}
-    wide = max(_STEP, min(22, round(430 / max(len(emotions), 1))))
+    limit = min(230, round(0.4 * theme.page()))
+    across = theme.room(430, beside=limit + 16 + (_SHARING + 20 if "participation" in table else 0))
+    wide = max(7, min(22, across // max(len(emotions), 1)))
     base = alt.Chart(rows(table.assign(latent=table["latent"].astype(str)))).encode(
-        x=alt.X("emotion:N", sort=emotions, axis=alt.Axis.from_dict(axis | {"labelAngle": -90})),
+        x=alt.X(
+            "emotion:N",
+            sort=emotions,
+            axis=alt.Axis.from_dict(axis | {"labelAngle": -90, "labelFontSize": min(10, wide)}),
+        ),
         y=alt.Y(
             "latent:N",
             sort=list(names),
-            axis=alt.Axis.from_dict(axis | {"labelLimit": 230, "labelExpr": f"({_lookup(names)})[datum.value]"}),
+            axis=alt.Axis.from_dict(axis | {"labelLimit": limit, "labelExpr": f"({_lookup(names)})[datum.value]"}),
         ),
     )
     ends = [-reach, 0.0, reach]
@@ -69,8 +76,27 @@ def latents_by_emotion(frame: pd.DataFrame) -> alt.LayerChart:
         f"{len(names)} latents in {len(emotions)} emotion vectors",
         f"n = {len(table):,} cells, point values without intervals; \u2212 marks cells below {signed(-0.2 * reach)}",
     )
-    return theme.dress(
-        alt.LayerChart(layer=[cells, marks]).properties(width=alt.Step(wide), height=alt.Step(_STEP), title=title)
+    heat = alt.LayerChart(layer=[cells, marks]).properties(width=alt.Step(wide), height=alt.Step(_STEP))
+    if "participation" not in table:
+        return theme.dress(heat.properties(title=title))
+    return theme.dress(alt.hconcat(heat, _sharing(table, list(names)), spacing=10).properties(title=title))
+
+
+def _sharing(table: pd.DataFrame, order: list[str]) -> alt.Chart:
+    """Bars at the right: of how many emotions a latent is, dark where that makes it generic."""
+    own = table.drop_duplicates("latent").assign(latent=lambda some: some["latent"].astype(str))
+    kind = own["generic"].map({True: "generic", False: "specific"})
+    kinds = alt.Scale(domain=["generic", "specific"], range=[theme.INK, theme.ERROR])
+    return (
+        alt.Chart(rows(own[["latent", "label", "participation"]].assign(kind=kind)))
+        .mark_bar(height=8)
+        .encode(
+            x=alt.X("participation:Q", title="emotions (effective)", axis=alt.Axis(tickCount=3, grid=False)),
+            y=alt.Y("latent:N", sort=order, axis=None),
+            color=alt.Color("kind:N", scale=kinds, legend=alt.Legend(title=None, orient="top", direction="vertical")),
+            tooltip=["label:N", "participation:Q", "kind:N"],
+        )
+        .properties(width=_SHARING, height=alt.Step(_STEP))
     )
 
 
@@ -83,7 +109,17 @@ def caption(frame: pd.DataFrame) -> str:
         f"Contribution of {table['latent'].nunique()} latents to {table['emotion'].nunique()} emotion vectors: "
         "difference of mean activations times the decoder norm, in units of the vector's norm. The largest cell is "
         f"{top['label']} in {top['emotion']} ({signed(float(top['delta']))}); {len(winners)} different latents "
-        f"are the strongest of some emotion. Colours are cut at \u00b1{_reach(table):.2f}."
+        f"are the strongest of some emotion.{_shared(table)} Colours are cut at \u00b1{_reach(table):.2f}."
+    )
+
+
+def _shared(table: pd.DataFrame) -> str:
+    if "participation" not in table:
+        return ""
+    own = table.drop_duplicates("latent")
+    return (
+        f" {int(own['generic'].sum())} of the latents are generic (spread over many emotions, at the right), "
+        f"{int((~own['generic'].astype(bool)).sum())} specific."
     )
 
 

@@ -17,7 +17,7 @@ _NAMES = {"cosine": "cosine of decoder rows", "correlation": "correlation of act
 _WIDTH, _HEIGHT = 360, 230
 
 
-def matched(frame: pd.DataFrame, *, title: str) -> alt.LayerChart:
+def matched(frame: pd.DataFrame, *, title: str = "Latents found again in another SAE") -> alt.LayerChart:
     """Draw a curve a kind, with its interval; thin dotted lines are the nulls.
 
     Parameters
@@ -50,7 +50,11 @@ def matched(frame: pd.DataFrame, *, title: str) -> alt.LayerChart:
         )
     layers += _names(table)
     told = heading(title, f"one to one; bands: 95 % Wilson; dotted: chance; n = {span(table['n'])} live latents")
-    return theme.dress(alt.LayerChart(layer=[*layers]).properties(width=_WIDTH, height=_HEIGHT, title=told))
+    return theme.dress(alt.LayerChart(layer=[*layers]).properties(width=_wide(), height=_HEIGHT, title=told))
+
+
+def _wide() -> int:
+    return theme.room(_WIDTH, beside=195)
 
 
 def _names(table: pd.DataFrame) -> list[alt.Chart]:
@@ -62,7 +66,7 @@ def _names(table: pd.DataFrame) -> list[alt.Chart]:
         mark = alt.Chart(rows(pd.DataFrame({"text": [_NAMES[str(kind)]], "value": [place]})))
         found.append(
             mark.mark_text(align="left", dx=6, color=_STYLES[str(kind)][0], clip=False).encode(
-                x=alt.value(_WIDTH), y=alt.Y("value:Q"), text="text:N"
+                x=alt.value(_wide()), y=alt.Y("value:Q"), text="text:N"
             )
         )
     return found
@@ -78,4 +82,7 @@ def caption(frame: pd.DataFrame) -> str:
             f"{signed(row['value'])} ({signed(row['low'])} to {signed(row['high'])}; chance {signed(row['null'])}) "
             f"by {_NAMES[str(kind)]} at {row['threshold']:.2f}"
         )
-    return f"Share of {span(table['n'])} live latents with a partner: {'; '.join(parts)}."
+    return (
+        f"Share of {span(table['n'])} live latents with a partner, one to one: {'; '.join(parts)}; 95 % Wilson "
+        "intervals. A partner points or fires alike; that it does the same is another question."
+    )

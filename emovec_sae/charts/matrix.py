@@ -8,6 +8,7 @@ import pandas as pd
 
 from emovec_sae.charts import theme
 from emovec_sae.charts.frames import heading, interval, largest, require, rows, signed, span
+from emovec_sae.charts.labels import text_width
 
 COLUMNS = ("row", "column", "value", "low", "high", "n", "row_order", "column_order")
 """One row a cell; the orders count from 0. `low` and `high` may be NaN."""
@@ -15,12 +16,11 @@ COLUMNS = ("row", "column", "value", "low", "high", "n", "row_order", "column_or
 MOST_WRITTEN = 14
 """Above this many columns the numbers do not fit into the cells and are left out."""
 
-SEQUENTIAL = ("#f3f5f7", "#c3d3e4", "#7fa3c7", "#3f6ea3", "#16386e")
-"""Pale to dark blue; lightness falls all the way, so grey print keeps the order."""
+_NAMES, _NARROW, _ROOM = 240, 500, 26
 
 
 def matrix(
-    frame: pd.DataFrame, *, title: str, legend: str, diverging: bool = False, subtitle: str = ""
+    frame: pd.DataFrame, *, title: str = "", legend: str = "value", diverging: bool = False, subtitle: str = ""
 ) -> alt.LayerChart:
     """Draw the heat map.
 
@@ -43,7 +43,12 @@ def matrix(
     table = require(frame, COLUMNS, family="matrix")
     count = table["column"].nunique()
     written = count <= MOST_WRITTEN
+    names = max(text_width(str(name), 10) for name in table["row"].unique())
+    beside = round(min(names, _NAMES)) + 20
+    across = theme.page() > _NARROW
     cell = 46 if written else 24 if count <= 26 else 16
+    cell = max(theme.room(cell * count, beside=beside + (110 if across else 0)) // count, 5)
+    written = written and cell >= _ROOM
     low, high = _ends(table["value"], diverging=diverging)
     middle = (low + high) / 2
     strong = (
@@ -52,11 +57,17 @@ def matrix(
         else table["value"] > low + 0.55 * (high - low)
     )
     table = table.assign(text=[signed(value) for value in table["value"]], strong=strong)
-    colours = list(theme.DIVERGING if diverging else SEQUENTIAL)
+    colours = list(theme.DIVERGING if diverging else theme.SEQUENTIAL)
     colour = alt.Color(
         "value:Q",
         scale=alt.Scale(domain=[low, high], range=colours, interpolate="lab", clamp=True),
-        legend=alt.Legend(title=legend, gradientLength=min(180, max(60, cell * count)), format=".2f", tickCount=4),
+        legend=alt.Legend(
+            orient="right" if across else "top",
+            title=legend,
+            gradientLength=min(180, max(60, cell * count)),
+            format=".2f",
+            tickCount=4,
+        ),
     )
     angle = -90 if count > 8 or max(map(len, table["column"].astype(str))) > 8 else 0
     base = alt.Chart(rows(table)).encode(
@@ -95,9 +106,15 @@ def _ends(values: pd.Series, *, diverging: bool) -> tuple[float, float]:
 
 
 def _axis(angle: int, cell: int) -> alt.Axis:
-    size = 10 if cell > 20 else 8.5
+    size = 10 if cell > 20 else max(5.5, min(8.5, cell))
     return alt.Axis(
-        title=None, labelAngle=angle, domain=False, ticks=False, labelOverlap=False, labelFontSize=size, labelLimit=240
+        title=None,
+        labelAngle=angle,
+        domain=False,
+        ticks=False,
+        labelOverlap=False,
+        labelFontSize=size,
+        labelLimit=_NAMES,
     )
 
 

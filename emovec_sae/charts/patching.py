@@ -59,7 +59,7 @@ def caption(frame: pd.DataFrame) -> str:
             parts.append((float(best["recovered"]), f"{place}: {signed(best['recovered'])} at {best['site']} ({ends})"))
     parts.sort(key=lambda part: -part[0])
     return (
-        f"Recovered fraction of the logit difference when the residual of the source text replaces that of the target "
+        "Recovered fraction of the logit difference when the residual of the source text replaces that of the target "
         f"text at one layer and place; n = {span(table['n'])} pairs a cell. Largest by place: "
         f"{'; '.join(text for _, text in parts[:4])}. Intervals in brackets; the largest cell is picked after the fact."
     )
@@ -86,7 +86,7 @@ def _places(table: pd.DataFrame) -> list[str]:
 
 def _panel(table: pd.DataFrame, stream: str, places: list[str]) -> alt.LayerChart:
     layers = sorted(int(layer) for layer in table["layer"].unique())
-    wide = max(12, min(44, round(560 / len(layers))))
+    wide = max(6, min(44, theme.room(560, beside=100) // len(layers)))
     tall = 30 if len(places) <= 6 else 18
     # Most cells hold noise around zero: only what stands out is written, more of it where there is room.
     least = float("inf") if wide < 18 else 0.0 if wide >= 26 else 0.05 if len(places) <= 6 else 0.1

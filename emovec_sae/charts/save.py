@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -20,10 +21,14 @@ from emovec_sae.provenance import atomic, file_digest, write_json
 SUFFIXES = ("svg", "pdf", "png", "parquet", "csv", "caption.md", "vl.json", "provenance.json")
 """Endings of the files of one figure, in the order in which they are written; the provenance comes last."""
 
+_SIDE = re.compile(r'\b(width|height)="([\d.]+)"')
 _DRAWN_ID = re.compile(r'(?P<before>id="|url\(#)(?P<kind>gradient_|clip)(?P<number>\d+)(?P<after>"|\))')
 
-PNG_SCALE = 2.5
-"""Pixels of the PNG per pixel of the chart: 240 per inch at the widths of `theme`."""
+META = "emovec"
+"""Where a chart carries how it was drawn, in the ``usermeta`` of its specification."""
+
+PNG_PPI = 240
+"""Pixels of the PNG per inch; a pixel of a chart is a 96th of an inch, in the PDF too."""
 
 
 def save_chart(
@@ -51,7 +56,8 @@ def save_chart(
     table
         The table that is plotted.
     provenance
-        JSON-serialisable facts of the run (see `emovec_sae.provenance.collect`).
+        JSON-serialisable facts of the run (see `emovec_sae.provenance.collect`). Family, options and width of a chart
+        from `emovec_sae.charts.draw` are added, so that `emovec_sae.charts.redraw` can draw the table again.
     caption
         Plain text, written as it is.
 
@@ -77,6 +83,7 @@ def save_chart(
     record = {
         **provenance,
         "figure": name,
+        "drawing": drawing(chart),
         "table": {"rows": len(table), "columns": [str(column) for column in table.columns]},
         "files": {path.name: file_digest(path) for path in paths},
         "drawn_with": {"altair": alt.__version__, "vl-convert-python": version("vl-convert-python")},
@@ -86,10 +93,13 @@ def save_chart(
 
 
 def _writers(chart: alt.TopLevelMixin, table: pd.DataFrame, caption: str) -> dict[str, Callable[[Path], object]]:
+    import vl_convert
+
+    svg = _svg(chart)
     return {
-        "svg": lambda part: _draw_svg(chart, part),
-        "pdf": lambda part: _draw(chart, part, kind="pdf"),
-        "png": lambda part: _draw(chart, part, kind="png", scale=PNG_SCALE),
+        "svg": lambda part: part.write_text(svg, encoding="utf-8"),
+        "pdf": lambda part: part.write_bytes(vl_convert.svg_to_pdf(_in_points(svg))),
+        "png": lambda part: part.write_bytes(vl_convert.svg_to_png(svg, scale=72 / 96, ppi=PNG_PPI)),
         "parquet": lambda part: table.to_parquet(part, index=False),
         "csv": lambda part: table.to_csv(part, index=False, lineterminator="\n"),
         "caption.md": lambda part: part.write_text(caption.strip() + "\n", encoding="utf-8"),
@@ -104,20 +114,36 @@ def _own_settings() -> Generator[None]:
         yield
 
 
-def _draw(chart: alt.TopLevelMixin, part: Path, *, kind: Literal["svg", "pdf", "png"], scale: float = 1) -> None:
+def _svg(chart: alt.TopLevelMixin) -> str:
+    """The picture, laid out once: PDF and PNG are made of it."""
     with _own_settings():
-        chart.save(str(part), format=kind, scale_factor=scale)
+        page = io.StringIO()
+        chart.save(page, format="svg")
+    return _renumbered(page.getvalue())
 
 
-def _draw_svg(chart: alt.TopLevelMixin, part: Path) -> None:
-    _draw(chart, part, kind="svg")
-    part.write_text(_renumbered(part.read_text(encoding="utf-8")), encoding="utf-8")
+def _in_points(svg: str) -> str:
+    """The picture with its size in points: the converter takes a pixel for a point, a third too large."""
+    head, rest = svg.split(">", 1)
+    shrunk = _SIDE.sub(lambda found: f'{found[1]}="{0.75 * float(found[2]):g}"', head)
+    return f"{shrunk}>{rest}"
+
+
+def specification(chart: alt.TopLevelMixin) -> dict[str, Any]:
+    """The chart as Vega-Lite, independent of the theme and the row limit that the caller has set."""
+    with _own_settings():
+        return chart.to_dict()
 
 
 def _write_spec(chart: alt.TopLevelMixin, part: Path) -> None:
-    with _own_settings():
-        text = json.dumps(chart.to_dict(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(specification(chart), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     part.write_text(text + "\n", encoding="utf-8")
+
+
+def drawing(chart: alt.TopLevelMixin) -> dict[str, Any] | None:
+    """Family, options and width of a chart that `emovec_sae.charts.draw` made; None of another."""
+    found = getattr(chart, "usermeta", alt.Undefined)
+    return dict(found[META]) if isinstance(found, dict) and META in found else None
 
 
 def _renumbered(svg: str) -> str:

@@ -13,14 +13,13 @@ from emovec_sae.charts.labels import place_labels
 COLUMNS = ("label", "x", "y", "low", "high", "group")
 """One row a point; `low` and `high` are the interval of y, NaN where there is none."""
 
-_WIDTH, _HEIGHT, _FONT = 560, 400, 9
-_STYLES = (
-    ("#2b5597", "circle"), ("#d9770c", "square"), ("#1d9a82", "triangle-up"), ("#b5568f", "diamond"),
-    ("#e2a21b", "cross"), ("#5f4b8b", "triangle-down"), ("#56a8dd", "triangle-right"), ("#54585f", "triangle-left"),
-)  # fmt: skip
+PICK, ZOOM = "group", True
+_WIDTH, _SHAPE, _FONT = 560, 5 / 7, 9
 
 
-def scatter(frame: pd.DataFrame, *, x_title: str, y_title: str, title: str, subtitle: str = "") -> alt.LayerChart:
+def scatter(
+    frame: pd.DataFrame, *, x_title: str = "x", y_title: str = "y", title: str = "", subtitle: str = ""
+) -> alt.LayerChart:
     """Draw the points; names stand where there is room.
 
     Parameters
@@ -36,31 +35,42 @@ def scatter(frame: pd.DataFrame, *, x_title: str, y_title: str, title: str, subt
         If columns are missing or the table is empty.
     """
     table = require(frame, COLUMNS, family="scatter")
+    wide = theme.room(_WIDTH, beside=62)
+    tall = round(_SHAPE * wide)
     x_ends, y_ends = _ends(table, ["x"]), _ends(table, ["y", "low", "high"])
-    groups = list(dict.fromkeys(table["group"].astype(str)))[: len(_STYLES)]
+    groups = list(dict.fromkeys(table["group"].astype(str)))[: len(theme.LINES)]
     x = alt.X("x:Q", title=x_title, scale=alt.Scale(domain=x_ends, nice=False))
     y = alt.Y("y:Q", title=y_title, scale=alt.Scale(domain=y_ends, nice=False))
     base = alt.Chart(rows(table)).encode(x=x)
-    legend = alt.Legend(title=None, orient="bottom", columns=4) if len(groups) > 1 else None
-    colours = alt.Scale(domain=groups, range=[colour for colour, _ in _STYLES[: len(groups)]])
-    shapes = alt.Scale(domain=groups, range=[shape for _, shape in _STYLES[: len(groups)]])
+    legend = alt.Legend(title=None, orient="bottom", columns=4 if wide > 400 else 2) if len(groups) > 1 else None
+    colours = alt.Scale(domain=groups, range=[colour for colour, _, _ in theme.LINES[: len(groups)]])
+    shapes = alt.Scale(domain=groups, range=[shape for _, _, shape in theme.LINES[: len(groups)]])
     points = base.mark_point(filled=True, size=44, opacity=1).encode(
         y=y, color=alt.Color("group:N", scale=colours, legend=legend),
         shape=alt.Shape("group:N", scale=shapes, legend=legend),
         tooltip=["label:N", "group:N", "x:Q", "y:Q", "low:Q", "high:Q"],
     )  # fmt: skip
     bars = base.transform_filter("isValid(datum.low)").mark_rule(color=theme.OTHER, strokeWidth=0.7, opacity=0.7)
-    layers = [bars.encode(y=alt.Y("low:Q"), y2="high:Q"), _line(table, x_ends), points, *_names(table, x_ends, y_ends)]
+    layers = [
+        bars.encode(y=alt.Y("low:Q"), y2="high:Q"),
+        _line(table, x_ends),
+        points,
+        *_names(table, x_ends, y_ends, (wide, tall)),
+    ]
     told = heading(
         title, subtitle, f"r = {signed(_r(table))}, n = {len(table)}; line: least squares; bars: 95 % intervals"
     )
-    return theme.dress(alt.LayerChart(layer=layers).properties(width=_WIDTH, height=_HEIGHT, title=told))
+    return theme.dress(alt.LayerChart(layer=layers).properties(width=wide, height=tall, title=told))
 
 
 def caption(frame: pd.DataFrame) -> str:
     """Write the caption from the numbers of the table."""
     table = require(frame, COLUMNS, family="scatter")
-    return f"{len(table)} points in {table['group'].nunique()} groups; Pearson's r = {signed(_r(table))}."
+    return (
+        f"{len(table)} points in {table['group'].nunique()} groups; Pearson's r = {signed(_r(table))} over all of "
+        "them, "
+        "without an interval; bars are 95 % intervals of single points. Names stand where there is room."
+    )
 
 
 def _r(table: pd.DataFrame) -> float:
@@ -81,8 +91,8 @@ def _line(table: pd.DataFrame, ends: list[float]) -> alt.Chart:
     return alt.Chart(rows(fitted)).mark_line(color=theme.RULE, strokeWidth=1, clip=True).encode(x="x:Q", y="y:Q")
 
 
-def _names(table: pd.DataFrame, x_ends: list[float], y_ends: list[float]) -> list[alt.Chart]:
-    size = np.array([_WIDTH, _HEIGHT], dtype=float)
+def _names(table: pd.DataFrame, x_ends: list[float], y_ends: list[float], plot: tuple[int, int]) -> list[alt.Chart]:
+    size = np.array(plot, dtype=float)
     low = np.array([x_ends[0], y_ends[0]])
     unit = (np.array([x_ends[1], y_ends[1]]) - low) / size
     pixels = (table[["x", "y"]].to_numpy(float) - low) / unit

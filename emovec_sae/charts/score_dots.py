@@ -8,11 +8,12 @@ import pandas as pd
 
 from emovec_sae.charts import theme
 from emovec_sae.charts.frames import heading, require, rows, signed, span
+from emovec_sae.charts.labels import text_width
 
 COLUMNS = ("check", "number", "value", "low", "high", "null", "n")
 """One row a number; `check` groups them, `null` is the mean of the null or chance. NaN where there is none."""
 
-_WIDTH, _LINE, _LONGEST = 300, 19, 46
+_WIDTH, _LINE, _LONGEST, _FONT = 300, 19, 46, 10
 
 
 def score_dots(frame: pd.DataFrame, *, title: str = "Numbers beside their nulls") -> alt.VConcatChart:
@@ -34,8 +35,10 @@ def score_dots(frame: pd.DataFrame, *, title: str = "Numbers beside their nulls"
     table = table.assign(
         label=[_short(str(name)) for name in table["number"]], text=[_text(row) for row in _dicts(table)]
     )
+    names = min(max(text_width(name, _FONT) for name in table["label"]) + 6, 0.36 * theme.page())
+    wide = theme.room(_WIDTH, beside=round(names + max(text_width(one, _FONT) for one in table["text"])) + 34)
     domain = _domain(table)
-    panels = [_panel(part, str(name), domain, last=number == table["check"].nunique() - 1)
+    panels = [_panel(part, str(name), domain, (wide, names), last=number == table["check"].nunique() - 1)
               for number, (name, part) in enumerate(table.groupby("check", sort=False))]  # fmt: skip
     known = table["low"].notna().any()
     dots = "dot: value with its 95 % interval" if known else "dot: value"
@@ -50,15 +53,23 @@ def caption(frame: pd.DataFrame) -> str:
     above = int((known["low"] > known["null"]).sum())
     return (
         f"{len(table)} numbers of {table['check'].nunique()} checks (n = {span(table['n'])}). Of the {len(known)} with "
-        f"an interval and a null, {above} lie above their null with the whole interval."
+        f"an interval and a null, {above} lie above their null with the whole interval (95 %, not corrected for their "
+        "number)."
     )
 
 
-def _panel(part: pd.DataFrame, name: str, domain: list[float], *, last: bool) -> alt.LayerChart:
-    order = list(part["label"])
+def _panel(
+    part: pd.DataFrame, name: str, domain: list[float], room: tuple[int, float], *, last: bool
+) -> alt.LayerChart:
+    order, (wide, names) = list(part["label"]), room
     axis = alt.Axis(title="value" if last else None, labels=last, ticks=last, tickCount=6, grid=True, format=".1f")
     x = alt.X("value:Q", scale=alt.Scale(domain=domain, nice=False), axis=axis)
-    y = alt.Y("label:N", sort=order, title=None, axis=alt.Axis(labelLimit=330, ticks=False, domain=False, grid=False))
+    y = alt.Y(
+        "label:N",
+        sort=order,
+        title=None,
+        axis=alt.Axis(labelLimit=names, minExtent=names, ticks=False, domain=False, grid=False),
+    )
     base = alt.Chart(rows(part[["label", "number", "value", "low", "high", "null", "n", "text"]]))
     bars = base.transform_filter("isValid(datum.low)").mark_rule(color=theme.NEGATIVE, strokeWidth=2)
     nulls = base.transform_filter("isValid(datum.null)").mark_tick(color=theme.POSITIVE, thickness=2.2, size=13)
@@ -69,10 +80,10 @@ def _panel(part: pd.DataFrame, name: str, domain: list[float], *, last: bool) ->
         base.transform_filter("isValid(datum.value)")
         .mark_point(filled=True, size=46, color=theme.NEGATIVE, opacity=1)
         .encode(x=x, y=y, tooltip=["number:N", "value:Q", "low:Q", "high:Q", "null:Q", "n:Q"]),
-        words.encode(x=alt.value(_WIDTH), y=y, text="text:N"),
+        words.encode(x=alt.value(wide), y=y, text="text:N"),
     ]
     head = alt.Title(text=name, fontSize=11, anchor="start", frame="group", offset=4)
-    return alt.LayerChart(layer=layers).properties(width=_WIDTH, height=_LINE * len(order), title=head)
+    return alt.LayerChart(layer=layers).properties(width=wide, height=_LINE * len(order), title=head)
 
 
 def _domain(table: pd.DataFrame) -> list[float]:
@@ -89,7 +100,8 @@ def _text(row: dict[str, float]) -> str:
     if np.isnan(row["value"]):
         return f"no value, n = {row['n']}"
     ends = "" if np.isnan(row["low"]) or np.isnan(row["high"]) else f" ({signed(row['low'])} to {signed(row['high'])})"
-    return f"{signed(row['value'])}{ends}, n = {int(row['n']):,}"
+    count = "" if np.isnan(row["n"]) else f", n = {int(row['n']):,}"
+    return f"{signed(row['value'])}{ends}{count}"
 
 
 def _short(name: str) -> str:

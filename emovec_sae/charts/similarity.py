@@ -34,13 +34,20 @@ def similarity(frame: pd.DataFrame) -> alt.Chart:
     table = require(frame, COLUMNS, family="similarity")
     count, reach = table["emotion_a"].nunique(), _reach(table)
     named = count <= MOST_LABELS
-    side = min(_SIDE, 22 * count) if named else _SIDE
-    chart = _cells(table, count)
+    narrow = theme.page() < _SIDE
+    side = theme.room(min(_SIDE, 22 * count) if named else _SIDE, beside=85 if narrow else 140)
+    chart = _cells(table, count, side)
     ends = [-reach, 0.0, reach]
     colour = alt.Color(
         "cosine:Q",
         scale=alt.Scale(domain=[-reach, reach], range=list(theme.DIVERGING), clamp=True, interpolate="lab"),
-        legend=alt.Legend(title="cosine", orient="right", gradientLength=min(180, side), format=".1f", values=ends),
+        legend=alt.Legend(
+            title="cosine",
+            orient="top" if narrow else "right",
+            gradientLength=min(180, side),
+            format=".1f",
+            values=ends,
+        ),
     )
     title = heading(
         f"Similarity of {count} emotion vectors",
@@ -67,8 +74,8 @@ def caption(frame: pd.DataFrame) -> str:
     )
 
 
-def _cells(table: pd.DataFrame, count: int) -> alt.Chart:
-    axis = {"domain": False, "ticks": False, "labelPadding": 2, "labelFontSize": 10 if count <= 30 else 8}
+def _cells(table: pd.DataFrame, count: int, side: int) -> alt.Chart:
+    axis = {"domain": False, "ticks": False, "labelPadding": 2, "labelFontSize": min(10, max(6, side // count))}
     axis |= {"title": None} if count <= MOST_LABELS else {"title": f"{count} emotions", "labels": False}
     tight = alt.Scale(paddingInner=0)
     x_axis, y_axis = (alt.Axis.from_dict(axis | {"labelAngle": angle, "labelOverlap": False}) for angle in (-90, 0))

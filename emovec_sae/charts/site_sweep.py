@@ -17,7 +17,8 @@ COLUMNS = ("site", "layer", "metric", "value", "low", "high", "n", "chance", "ba
 
 _STYLE = {"top1": ("top-1", theme.NEGATIVE, "circle"), "top5": ("top-5", theme.POSITIVE, "square")}
 _MORE = (("#1d9a82", "triangle-up"), ("#b5568f", "diamond"))
-_WIDTH, _HEIGHT, _SIDE = 500, 300, 128
+PICK = "metric"
+_WIDTH, _HEIGHT, _SIDE = 500, 300, 160
 
 
 def site_sweep(frame: pd.DataFrame, *, interval: str = INTERVAL) -> alt.LayerChart | alt.VConcatChart:
@@ -65,6 +66,10 @@ def caption(frame: pd.DataFrame) -> str:
     )
 
 
+def _wide() -> int:
+    return theme.room(_WIDTH, beside=_SIDE)
+
+
 def _range(row: dict[str, Any]) -> str:
     text = interval(row["low"], row["high"], 0, scale=100.0)
     return text if text == "no interval" else f"interval {text} %"
@@ -81,7 +86,7 @@ def _panel(table: pd.DataFrame, stream: str) -> alt.LayerChart:
     for index, metric in enumerate(metrics):
         layers += _curve(table[table["metric"] == metric].sort_values("layer"), _style(metric, index))
     layers += _end_labels(table, metrics)
-    return alt.LayerChart(layer=[*layers]).properties(width=_WIDTH, height=_HEIGHT)
+    return alt.LayerChart(layer=[*layers]).properties(width=_wide(), height=_HEIGHT)
 
 
 def _scales(group: pd.DataFrame) -> tuple[alt.X, alt.Y]:
@@ -134,7 +139,7 @@ def _end_labels(table: pd.DataFrame, metrics: list[str]) -> list[alt.Chart]:
         mark = alt.Chart(alt.InlineData(values=[{"text": text, "percent": place}])).mark_text(
             align="left", dx=8, color=_dark(colour), fontWeight=weight, clip=False
         )
-        layers.append(mark.encode(x=alt.value(_WIDTH), y=alt.Y("percent:Q"), text="text:N"))
+        layers.append(mark.encode(x=alt.value(_wide()), y=alt.Y("percent:Q"), text="text:N"))
     return layers
 
 

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import altair as alt
 
-ChartT = TypeVar("ChartT", alt.Chart, alt.LayerChart, alt.FacetChart, alt.VConcatChart)
+from emovec_sae.errors import ConfigError
+
+ChartT = TypeVar("ChartT", alt.Chart, alt.LayerChart, alt.FacetChart, alt.VConcatChart, alt.HConcatChart)
 
 NAME = "emovec"
 """Name under which the theme is registered; nothing enables it until `alt.theme.enable("emovec")`."""
 
-COLUMN, WIDE, PAGE = 336, 514, 692
-"""Widths in pixels at 96 per inch: one column (89 mm), one and a half (136 mm), the whole page (183 mm)."""
+WIDTHS = {"single": 89.0, "double": 183.0}
+"""Widths of a journal page in mm: one column, and both."""
+
+COLUMN, PAGE = 336, 692
+"""The same in pixels at 96 per inch."""
+
+PADDING = 8
+"""Pixels around a figure."""
 
 FONT = "'Liberation Sans', Arimo, Arial, Helvetica, sans-serif"
 """Liberation Sans comes inside vl-convert and has Arial's metrics, so pictures agree on machines without fonts."""
@@ -23,7 +34,7 @@ INK, MUTED, RULE, GRID, BACK = "#1c1e21", "#54585f", "#8d9198", "#e7e8ea", "#fff
 DIVERGING = ("#12306e", "#3f68ad", "#94b3d8", "#f5f4f1", "#f3c58d", "#e8952f", "#cf6a00")
 """Blue below zero, orange above: apart for every colour vision; in grey, strong blue is darker than any orange."""
 
-VALENCE = ("#10265f", "#3d5794", "#8e8f95", "#d8a13a", "#ffd95c")
+VALENCE = ("#10265f", "#3d5794", "#83848b", "#d8a13a", "#ffd95c")
 """Diverging in hue (blue, grey, yellow) with lightness that only rises, so grey print keeps the order."""
 
 POSITIVE, NEGATIVE, OTHER, ERROR, NULL = "#d9770c", "#2b5597", "#7c8087", "#b4b7bc", "#dcdee1"
@@ -31,12 +42,27 @@ POSITIVE, NEGATIVE, OTHER, ERROR, NULL = "#d9770c", "#2b5597", "#7c8087", "#b4b7
 
 ARMS: dict[str, tuple[str, tuple[int, ...], str]] = {
     "raw": ("#111318", (1, 0), "circle"),
-    "k=16": ("#1f5fa8", (7, 2), "square"),
-    "k=4": ("#1d9a82", (4, 2), "triangle-up"),
-    "k=1": ("#e2a21b", (1, 2), "diamond"),
-    "random": ("#8d9198", (2, 3), "cross"),
+    "k=16": ("#184e8c", (7, 2), "square"),
+    "k=4": ("#12836d", (4, 2), "triangle-up"),
+    "k=1": ("#e9ad2d", (1, 2), "diamond"),
+    "random": ("#94989f", (2, 3), "cross"),
 }
 """Colour, dash and point shape of the arms that every comparison has; hues from Okabe and Ito, lightness in steps."""
+
+LINES: tuple[tuple[str, tuple[int, ...], str], ...] = (
+    ("#2b5597", (1, 0), "circle"),
+    ("#d9770c", (7, 2), "square"),
+    ("#12836d", (4, 2), "triangle-up"),
+    ("#6b1f4f", (1, 2), "diamond"),
+    ("#e9ad2d", (9, 2, 2, 2), "cross"),
+    ("#111318", (2, 2), "triangle-down"),
+    ("#8fc1e6", (6, 3, 1, 3), "triangle-right"),
+    ("#54585f", (3, 1), "triangle-left"),
+)
+"""Colour, dash and shape of lines and groups without a meaning of their own, taken in turn."""
+
+SEQUENTIAL = ("#f3f5f7", "#c3d3e4", "#7fa3c7", "#3f6ea3", "#16386e")
+"""Pale to dark blue; lightness falls all the way, so grey print keeps the order."""
 
 MORE_ARMS: tuple[tuple[str, tuple[int, ...], str], ...] = (
     ("#b5568f", (9, 2, 2, 2), "triangle-down"),
@@ -45,6 +71,39 @@ MORE_ARMS: tuple[tuple[str, tuple[int, ...], str], ...] = (
     ("#5f4b8b", (10, 4), "stroke"),
 )
 """Taken in turn by arms that have no place in `ARMS`."""
+
+
+_page: ContextVar[int] = ContextVar("emovec_page", default=PAGE)
+
+
+@contextmanager
+def on_page(width: str | float) -> Generator[None]:
+    """Draw for a page of another width: a name of `WIDTHS`, or mm.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such width, or it is below 60 or above 400 mm.
+    """
+    found = WIDTHS.get(width) if isinstance(width, str) else float(width)
+    if found is None or not 60 <= found <= 400:
+        names = " or ".join(f"'{name}' ({mm:g} mm)" for name, mm in WIDTHS.items())
+        raise ConfigError(f"a figure cannot be {width} wide; say {names}, or mm from 60 to 400")
+    token = _page.set(int(found / 25.4 * 96))
+    try:
+        yield
+    finally:
+        _page.reset(token)
+
+
+def page() -> int:
+    """Width in pixels of the page that is drawn for."""
+    return _page.get()
+
+
+def room(natural: int, *, beside: int) -> int:
+    """Width of a plot in pixels: `natural` where the page has so much left of what stands `beside` the plot."""
+    return min(natural, max(page() - 2 * PADDING - beside, 60))
 
 
 @alt.theme.register(NAME, enable=False)
@@ -69,7 +128,7 @@ def emovec_theme() -> alt.theme.ThemeConfig:
         "background": BACK,
         "config": {
             "font": FONT,
-            "padding": 8,
+            "padding": PADDING,
             "axis": axis,
             "view": {"stroke": None, "continuousWidth": PAGE - 120, "continuousHeight": 300},
             "title": {

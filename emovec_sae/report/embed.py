@@ -74,7 +74,7 @@ def figure(files: Figure, number: int) -> Embedded:
     return Embedded(
         name=files.name,
         number=number,
-        heading=HEADINGS[files.name],
+        heading=HEADINGS.get(files.name, FAMILIES[files.name].capitalize()),
         caption=caption,
         alt=f"Chart: {FAMILIES[files.name]}. The caption below says what it shows; its table can be downloaded.",
         image=uri("image/svg+xml", svg) if kind == "svg" else uri("image/png", files.png.read_bytes()),

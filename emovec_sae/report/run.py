@@ -122,7 +122,7 @@ def read_run(path: str | Path) -> Run:
     return Run(
         path=folder,
         results=_json(folder, "results.json", TypeAdapter(Results)),
-        figures=[_figure(folder, name) for name in FAMILIES],
+        figures=[_figure(folder, name) for name in _drawn(folder)],
         latents=_json(folder, "latents.json", TypeAdapter(list[Latent])),
         generations=_json(folder, "generations.json", TypeAdapter(list[Generation])),
     )
@@ -139,6 +139,12 @@ def _json(folder: Path, name: str, shape: TypeAdapter[Read]) -> Read:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(step) for step in first["loc"]) or "the whole file"
         raise StoreError(f"'{path}' cannot be read at {place}: {first['msg']}; {again}") from error
+
+
+def _drawn(folder: Path) -> list[str]:
+    """Families of which there is a file: a run without a stage has fewer figures."""
+    found = [name for name in FAMILIES if any((folder / "figures").glob(f"{name}.*"))]
+    return found or list(FAMILIES)[:1]  # whose absence is then named
 
 
 def _figure(folder: Path, name: str) -> Figure:

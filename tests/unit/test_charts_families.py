@@ -8,116 +8,26 @@ import altair as alt
 import numpy as np
 import pandas as pd
 import pytest
+from chart_frames import (
+    FRAMES,
+    composition_frame,
+    dose_frame,
+    k90_frame,
+    latents_frame,
+    lens_frame,
+    patching_frame,
+    rsa_frame,
+    scenario_frame,
+    similarity_frame,
+    site_sweep_frame,
+    token_frame,
+    vector_map_frame,
+)
 
 from emovec_sae import charts
 from emovec_sae.charts import dose_curves, patching, site_sweep, theme
+from emovec_sae.charts.logit_lens import shown
 from emovec_sae.errors import ConfigError
-
-EMOTIONS = ["afraid", "happy", "angry", "sad", "calm", "worn out"]
-
-
-def vector_map_frame(n: int = 40) -> pd.DataFrame:
-    rng = np.random.default_rng(0)
-    valence = rng.uniform(1, 9, n)
-    return pd.DataFrame(
-        {
-            "emotion": [f"emotion {i}" for i in range(n)], "pc1": valence / 4 + rng.normal(0, 0.1, n),
-            "pc2": rng.normal(0, 1, n), "valence": valence, "arousal": rng.uniform(1, 9, n), "family": "one",
-            "core": np.arange(n) % 5 == 0, "explained1": 0.262, "explained2": 0.151, "site": "resid_post.18",
-            "n_texts": 16,
-        }
-    )  # fmt: skip
-
-
-def similarity_frame(n: int = 6) -> pd.DataFrame:
-    rng = np.random.default_rng(1)
-    unit = rng.normal(size=(n, 4))
-    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
-    a, b = np.meshgrid(np.arange(n), np.arange(n), indexing="ij")
-    order = rng.permutation(n)
-    return pd.DataFrame(
-        {
-            "emotion_a": [f"e{i}" for i in a.ravel()], "emotion_b": [f"e{i}" for i in b.ravel()],
-            "cosine": (unit @ unit.T).ravel(), "order_a": order[a.ravel()], "order_b": order[b.ravel()],
-        }
-    )  # fmt: skip
-
-
-def site_sweep_frame(streams: tuple[str, ...] = ("resid_post",)) -> pd.DataFrame:
-    rows = [
-        {
-            "site": f"{stream}.{layer}", "layer": layer, "metric": metric, "value": top - abs(layer - 4) / 20,
-            "low": top - abs(layer - 4) / 20 - 0.05, "high": top - abs(layer - 4) / 20 + 0.05, "n": 192,
-            "chance": chance, "baseline": base,
-        }
-        for stream in streams
-        for layer in range(8)
-        for metric, top, chance, base in (("top1", 0.6, 1 / 24, 0.15), ("top5", 0.9, 5 / 24, 0.43))
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def composition_frame() -> pd.DataFrame:
-    shares = [("latent", 12, "L12 fear", 0.034), ("latent", 7, "L7 calm", -0.012), ("latent", 9, "L9 night", 0.004)]
-    shares += [("other latents", -1, "other latents", 0.66), ("error", -1, "SAE error", 0.314)]
-    rows = [
-        {
-            "emotion": "afraid", "kind": kind, "latent": latent, "label": label, "share": share, "low": share - 0.01,
-            "high": share + 0.01, "null_low": -0.004, "null_high": 0.006, "n_texts": 192,
-        }
-        for kind, latent, label, share in shares
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def latents_frame() -> pd.DataFrame:
-    rng = np.random.default_rng(2)
-    return pd.DataFrame(
-        [
-            {
-                "emotion": emotion, "latent": 100 + j, "label": f"L{100 + j}  'quote\" {j}",
-                "delta": rng.normal(0, 0.1),
-                "emotion_order": i, "latent_order": j,
-            }
-            for i, emotion in enumerate(EMOTIONS)
-            for j in range(5)
-        ]
-    )  # fmt: skip
-
-
-def dose_frame() -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {"emotion": emotion, "arm": arm, "kl": level * 1.01, "level": level, "effect": gain * level**0.5,
-             "low": gain * level**0.5 - 0.2, "high": gain * level**0.5 + 0.2, "n": 24}
-            for emotion in EMOTIONS
-            for arm, gain in (("raw", 2.0), ("random", 0.1), ("k=1", 0.8), ("k=4", 1.0), ("k=16", 1.3), ("rest", 1.9))
-            for level in (0.05, 0.1, 0.5)
-        ]
-    )  # fmt: skip
-
-
-def patching_frame(column: str = "where") -> pd.DataFrame:
-    places = ["last", "between", "changed word", "before"] if column == "where" else [-1, -2, -10]
-    return pd.DataFrame(
-        [
-            {"site": f"resid_post.{layer}", "layer": layer, column: place, "recovered": (layer - 3) / 4 * (i - 1),
-             "low": -0.1, "high": 0.1, "n": 127}
-            for layer in range(8)
-            for i, place in enumerate(places)
-        ]
-    )  # fmt: skip
-
-
-FRAMES = {
-    "vector_map": vector_map_frame,
-    "similarity": similarity_frame,
-    "site_sweep": site_sweep_frame,
-    "composition": composition_frame,
-    "latents_by_emotion": latents_frame,
-    "dose_curves": dose_frame,
-    "patching": patching_frame,
-}
 
 
 def subtitle(chart: alt.TopLevelMixin) -> str:
@@ -136,7 +46,8 @@ def test_chart_is_valid_titled_and_leaves_the_table_alone(name: str) -> None:
     spec = chart.to_dict(validate=True)
     pd.testing.assert_frame_equal(frame, before)
     assert spec["config"]["font"] == theme.FONT
-    assert "n = " in subtitle(chart)
+    assert "n = " in subtitle(chart) or "n" in subtitle(chart).split()
+    assert spec["usermeta"] == {"emovec": {"family": name, "options": {}, "width": "double"}}
     json.dumps(spec, allow_nan=False)
 
 
@@ -151,7 +62,7 @@ def test_row_index_and_order_of_rows_do_not_matter_to_the_caption(name: str) -> 
 @pytest.mark.parametrize("name", list(FRAMES))
 def test_missing_columns_are_named(name: str) -> None:
     frame = FRAMES[name]()
-    column = frame.columns[1]
+    column = charts.columns(name)[1]
     with pytest.raises(ConfigError, match=f"chart '{name}'.*'{column}'"):
         charts.draw(name, frame.drop(columns=column))
     with pytest.raises(ConfigError, match="without rows"):
@@ -184,7 +95,7 @@ def test_vector_map_axes_say_the_variance_and_share_one_unit() -> None:
 def test_vector_map_names_every_core_emotion() -> None:
     frame = vector_map_frame()
     spec = charts.draw("vector_map", frame).to_dict()
-    named = {row["text"] for rows in spec["datasets"].values() for row in rows if "text" in row and row["core"]}
+    named = {row["emotion"] for rows in spec["datasets"].values() for row in rows if "far" in row and row["core"]}
     assert named == set(frame.loc[frame["core"], "emotion"])
 
 
@@ -289,3 +200,84 @@ def test_importing_loads_nothing_heavy_and_enables_no_theme() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[] True True"
+
+
+def datasets(chart: alt.TopLevelMixin) -> list[dict[str, object]]:
+    return [row for rows in chart.to_dict()["datasets"].values() for row in rows]
+
+
+def test_composition_draws_the_permuted_labels_where_the_table_has_them() -> None:
+    frame = composition_frame()
+    plain = charts.draw("composition", frame)
+    known = frame["kind"] == "latent"
+    both = frame.assign(permuted_low=np.where(known, -0.002, np.nan), permuted_high=np.where(known, 0.02, np.nan))
+    drawn = charts.draw("composition", both)
+    assert "permuted labels" in subtitle(drawn)
+    assert "permuted labels" not in subtitle(plain)
+    assert len(drawn.to_dict()["vconcat"][0]["layer"]) == len(plain.to_dict()["vconcat"][0]["layer"]) + 3
+    # Of the intervals 2.4 to 4.4 %, -2.2 to -0.2 % and -0.6 to 1.4 % the first alone lies above 2 %.
+    assert "1 of 3 latents lie above theirs" in charts.caption("composition", both)
+
+
+def test_shared_latents_stand_beside_the_heat_map() -> None:
+    frame = latents_frame()
+    shared = frame.assign(participation=1.0 + frame["latent_order"], generic=frame["latent_order"] > 2)
+    assert len(charts.draw("latents_by_emotion", shared).to_dict()["hconcat"]) == 2
+    assert "2 of the latents are generic" in charts.caption("latents_by_emotion", shared)
+    assert "3 specific" in charts.caption("latents_by_emotion", shared)
+
+
+def test_maps_of_several_methods_stand_side_by_side() -> None:
+    frame = vector_map_frame()
+    other = frame.assign(method="PaCMAP", explained1=np.nan, explained2=np.nan, pc1=frame["pc2"] * 3)
+    spec = charts.draw("vector_map", pd.concat([frame, other], ignore_index=True)).to_dict()
+    (line,) = spec["vconcat"]
+    titles = [panel["title"]["text"] for panel in line["hconcat"]]
+    assert [title.split(":")[0] for title in titles] == ["PCA", "PaCMAP"]
+    assert "only neighbourhoods" in titles[1]
+
+
+def test_layers_of_one_stream_are_drawn_in_their_order() -> None:
+    spec = charts.draw("rsa", rsa_frame()).to_dict()
+    assert spec["layer"][0]["encoding"]["x"]["sort"] == ["9", "10", "11"]
+    models = charts.draw("rsa", rsa_frame(("smollm2", "gemma"))).to_dict()
+    assert models["layer"][0]["encoding"]["x"]["sort"] == ["smollm2", "gemma"]
+
+
+def test_scenarios_count_the_rows_that_their_own_direction_leads() -> None:
+    frame = scenario_frame()
+    wrong = (frame["target"] == "sad") & (frame["read"] == "calm")
+    frame.loc[wrong, "score"] = 3.0
+    assert "strongly of all in 5 of 6 rows" in charts.caption("scenario_matrix", frame)
+
+
+@pytest.mark.parametrize(
+    ("token", "drawn"), [(" afraid", "afraid"), ("\n", "\\n"), ("\u6050", "\\u6050"), ("\u0443\u0436", "\u0443\u0436")]
+)
+def test_tokens_are_written_with_the_letters_that_the_font_has(token: str, drawn: str) -> None:
+    assert shown(token) == drawn
+
+
+def test_the_logit_lens_counts_names_among_the_tokens() -> None:
+    told = charts.caption("logit_lens", lens_frame())
+    assert "own name is among them for 1 emotions" in told  # 'afraid' by itself, of six emotions
+
+
+def test_tokens_that_were_not_read_stand_on_white_and_lines_break_at_the_margin() -> None:
+    chart = charts.draw("token_heat", token_frame())
+    cells = [row for row in datasets(chart) if row.get("reader") == "afraid"]
+    assert sum(row["score"] is None for row in cells) == 2
+    right = max(float(str(row["right"])) for row in cells)
+    assert right <= chart.to_dict()["vconcat"][0]["width"]
+    narrow = charts.draw("token_heat", token_frame(), width="single")
+    lines = {row["top"] for row in datasets(narrow)}
+    assert len(lines) > len({row["top"] for row in datasets(chart)})
+
+
+def test_k90_says_what_has_no_ratio_and_where_a_match_begins() -> None:
+    told = charts.caption("k90", k90_frame())
+    assert "2 of the 2 emotions that have a ratio" in told
+    assert "k90: afraid 16, happy 4" in told
+    assert "1 emotions have no ratio" in told
+    texts = [row.get("text") for row in datasets(charts.draw("k90", k90_frame()))]
+    assert "no ratio: the raw effect" in texts

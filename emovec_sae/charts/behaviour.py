@@ -13,10 +13,10 @@ COLUMNS = ("arm", "emotion", "level", "value", "low", "high", "n", "random_low",
 """One row a condition; the ends of the random directions are NaN where there are none."""
 
 _WIDTH, _LINE = 230, 15
-_FILLED = "raw"
+_FIRST = "raw"
 
 
-def behaviour(frame: pd.DataFrame, *, title: str, subtitle: str = "") -> alt.HConcatChart:
+def behaviour(frame: pd.DataFrame, *, title: str = "Behaviour under steering", subtitle: str = "") -> alt.HConcatChart:
     """Draw effects by emotion, sorted by the largest level's first arm.
 
     Parameters
@@ -32,7 +32,7 @@ def behaviour(frame: pd.DataFrame, *, title: str, subtitle: str = "") -> alt.HCo
         If columns are missing or the table is empty.
     """
     table = require(frame, COLUMNS, family="behaviour").assign(emotion=lambda one: one["emotion"].astype(str))
-    arms = list(dict.fromkeys(table["arm"].astype(str)))
+    arms = _arms(table)
     last = table[_at(table, table["level"].max()) & (table["arm"] == arms[0])]
     order = list(last.sort_values("value", ascending=False)["emotion"])
     order += [name for name in dict.fromkeys(table["emotion"]) if name not in order]
@@ -44,9 +44,8 @@ def behaviour(frame: pd.DataFrame, *, title: str, subtitle: str = "") -> alt.HCo
         _panel(table[_at(table, level)], float(level), arms, order, domain, names=number == 0)
         for number, level in enumerate(levels)
     ]
-    told = heading(
-        title, subtitle, "dots: change of the log-odds of the behaviour, bars: 95 %; band: random directions"
-    )
+    about = f"bars: 95 %; band: random directions; n = {span(table['n'])} items"
+    told = heading(title, subtitle, f"dots: change of the log-odds of the behaviour, {about}")
     return theme.dress(alt.hconcat(*panels, spacing=14).properties(title=told))
 
 
@@ -94,14 +93,20 @@ def _panel(
 def caption(frame: pd.DataFrame) -> str:
     """Write the caption from the numbers of the table."""
     table = require(frame, COLUMNS, family="behaviour")
-    first = table[table["arm"] == table["arm"].iloc[0]]
+    arm = _arms(table)[0]
+    first = table[table["arm"] == arm].sort_values(["level", "emotion"]).reset_index(drop=True)
     most = first.loc[first["value"].abs().idxmax()]
     told = "" if first["interpreted"].all() else " The battery has no head-room on this model: not interpreted."
     return (
-        f"{len(first)} conditions of the arm {first['arm'].iloc[0]}, n = {span(table['n'])} items each; the largest "
+        f"{len(first)} conditions of the arm {arm}, n = {span(table['n'])} items each; the largest "
         f"change is {signed(most['value'])} nats ({signed(most['low'])} to {signed(most['high'])}, "
         f"{most['emotion']}).{told}"
     )
+
+
+def _arms(table: pd.DataFrame) -> list[str]:
+    """Arms, the vectors themselves first."""
+    return sorted(table["arm"].astype(str).unique(), key=lambda name: (name != _FIRST, name))
 
 
 def _at(table: pd.DataFrame, level: float) -> pd.Series:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -138,6 +138,8 @@ class InterventionsSection(Section):
     folds: int = Field(default=1, ge=1)
     """Folds of the rotation over groups: raw vectors come from the groups outside a fold, latents from those in it; 1
     fits and selects on all groups."""
+    instruction: bool = False
+    """Add the arm that is told in words to feel the emotion, for the emotions of arms_for: the ceiling."""
     fidelity: bool = False
     """Measure explained KL and the downstream cosine of every arm of an emotion; one more pass a cell."""
     random_draws: int = Field(default=4, gt=0)
@@ -152,6 +154,35 @@ class InterventionsSection(Section):
     """Scored positions of a neutral text; 8 take half of the texts, and about half of the time of a calibration."""
     new_tokens: int = Field(default=36, gt=0)
     """Length of the sample generations; their prompt is the first open one marked report."""
+
+
+class GenerationsSection(Section):
+    """Texts that the arms write at the doses of the comparison."""
+
+    emotions: str | list[str] | None = None
+    """Emotions whose arms write; None takes those of interventions.arms_for."""
+    arms: list[str] = Field(default=["raw", "k=16", "random", "instruction"], min_length=1)
+    """Arms of interventions by name, and ``instruction`` (the model is told to feel the emotion)."""
+    levels: list[float] = []
+    """KL levels, among those of interventions; none means interventions.level."""
+    draws: int = Field(default=1, gt=0)
+    """Draws of a random arm that write."""
+    prompts: int = Field(default=8, gt=0)
+    """The first so many open prompts marked report (there are 16)."""
+    seeds: int = Field(default=2, gt=0)
+    """Texts a prompt; the arms share their random numbers."""
+    new_tokens: int = Field(default=40, gt=0)
+    """Most tokens of a text."""
+    temperature: float = Field(default=0.7, gt=0)
+    """Of the sampling."""
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    """Of the sampling."""
+    probe_site: str | None = None
+    """Site of the probe that reads the texts, among recording.sites and not directions.site; None reads none."""
+    judge: bool = False
+    """Train a classifier of sentence embeddings on the corpus, and let it read the texts (extra ``judge``)."""
+    batch: int = Field(default=24, gt=0)
+    """Texts that are generated at once."""
 
 
 class PatchingSection(Section):
@@ -186,6 +217,8 @@ class Study(Section):
     """The decomposition."""
     interventions: InterventionsSection = InterventionsSection()
     """The interventions."""
+    generations: GenerationsSection | None = None
+    """Texts of the arms and what they say; None writes none."""
     patching: PatchingSection = PatchingSection()
     """The patching."""
 
@@ -281,6 +314,8 @@ def _known(parents: list[str], shape: type[Section]) -> list[str]:
     fields: Any = shape.model_fields
     for parent in parents:
         annotation = fields[parent].annotation if parent in fields else None
+        if type(None) in get_args(annotation):  # a section that may be left out
+            annotation = next(one for one in get_args(annotation) if one is not type(None))
         fields = annotation.model_fields if isinstance(annotation, type) and issubclass(annotation, BaseModel) else {}
     return list(fields)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,7 +41,7 @@ class Judge:
     top1: Interval
     name: str = "judge"
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """What tells this judge from others."""
         return digest([PACKAGE, self.emotions, self.weights.tolist(), self.bias.tolist()])

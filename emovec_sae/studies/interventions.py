@@ -20,6 +20,7 @@ def interventions_stage(run: Run, context: Context) -> None:
         from emovec_sae.corpora.lexicon import contrast_words, load_lexicon
         from emovec_sae.corpora.prompts import load_prompts
         from emovec_sae.interventions.compare import compare
+        from emovec_sae.interventions.comparison.instruction import score_instruction, with_instruction
         from emovec_sae.scoring.damage import KLProbe
         from emovec_sae.scoring.words import WordScorer
 
@@ -46,6 +47,9 @@ def interventions_stage(run: Run, context: Context) -> None:
             cells=_cells(context, emotions),
             progress=progress,
         )
+        if section.instruction:
+            told = score_instruction(model, prompts["text"].tolist(), lexicon, section.arms_for, site=site)
+            found = with_instruction(found, told)
         found.save(context.path / "comparison.parquet")
         frame = found.frame(seed=seed)
         write_table(context.path, "effects", frame)

@@ -14,6 +14,7 @@ from emovec_sae.studies.context import Context
 from emovec_sae.studies.decomposition import decomposition_stage
 from emovec_sae.studies.directions import directions_stage
 from emovec_sae.studies.figures import figures_stage, run_facts
+from emovec_sae.studies.generations import check_generations, generations_stage, generations_summary
 from emovec_sae.studies.interventions import interventions_stage
 from emovec_sae.studies.patching import patching_stage
 from emovec_sae.studies.record import record_stage
@@ -58,6 +59,7 @@ def run_study(
         run = Run(path, reporter or Silent())
         _check(context)
         _through_interventions(run, context)
+        generations_stage(run, context)
         patching_stage(run, context)
         figures_stage(run, facts=run_facts(path))
         summary_stage(run, context)
@@ -73,14 +75,17 @@ def compare_study(
     -------
     dict
         arms (ratios to the raw vectors with intervals), k90, level, above_random, wrong_way, reached, falsifiers,
-        verdict (sentences).
+        verdict (sentences); generations (means, ratios, wrong_way, regimes) where the study asks for texts.
     """
     path = Path(out)
     context = Context(study, path, Path(base))
     with alone(path):
         _check(context)
-        _through_interventions(Run(path, reporter or Silent()), context)
-    return comparison_summary(context)
+        run = Run(path, reporter or Silent())
+        _through_interventions(run, context)
+        generations_stage(run, context)
+    texts = generations_summary(context)
+    return comparison_summary(context) | ({} if texts is None else {"generations": texts})
 
 
 def _through_interventions(run: Run, context: Context) -> None:
@@ -108,6 +113,7 @@ def _check(context: Context) -> None:
         if emotion not in asked:
             raise ConfigError(f"interventions.arms_for names '{emotion}', which interventions.emotions leaves out")
     check_arms(context)
+    check_generations(context)
     lacking = [emotion for emotion in asked if emotion not in lexicon]
     if lacking:
         raise ConfigError(

@@ -47,33 +47,26 @@ def compare_generations(
         Finished; doses are taken from it.
     arms
         Those of the comparison that are to write.
-    model
-        The model of the comparison.
-    prompts
-        Open prompts on which nothing was tuned.
-    emotions
-        Whose arms write.
-    levels
-        KL levels of the comparison.
-    sampling
-        How texts are drawn.
+    model, prompts
+        The model of the comparison, and open prompts on which nothing was tuned.
+    emotions, levels
+        Whose arms write, and KL levels of the comparison.
+    sampling, batch
+        How texts are drawn, and how many at once.
     readers
         A `TextProbe` at another site than the edited one, a trained `Judge`, or both.
     instruction
         Let the model write that is told in words to feel the emotion, too.
-    batch
-        Texts that are generated at once.
     cells
-        Folder in which the texts of each arm and level are kept once they are whole; a run that was killed goes on
-        there.
+        Folder that keeps the texts of each arm and level once they are whole; a run that was killed goes on there.
     progress
         Called with (texts done, texts in all).
 
     Raises
     ------
     ConfigError
-        If there is nothing to write, the comparison lacks a dose, a probe reads where an arm edits, or the folder of
-        cells was made with other settings.
+        If there is nothing to write, the comparison lacks a dose, a probe reads where an arm edits, or the cells in the
+        folder were made with other settings.
     """
     if not (prompts and emotions and levels):
         raise ConfigError(
@@ -111,6 +104,7 @@ def _write(
     total, done = len(asked) * writer.per_condition, len(found) * writer.per_condition
 
     def told(more: int) -> None:
+        """Count texts."""
         nonlocal done
         done += more
         if progress is not None:

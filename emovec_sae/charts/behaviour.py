@@ -95,7 +95,7 @@ def caption(frame: pd.DataFrame) -> str:
     table = require(frame, COLUMNS, family="behaviour")
     arm = _arms(table)[0]
     first = table[table["arm"] == arm].sort_values(["level", "emotion"]).reset_index(drop=True)
-    most = first.loc[first["value"].abs().idxmax()]
+    most = first.iloc[int(first["value"].abs().to_numpy().argmax())]
     told = "" if first["interpreted"].all() else " The battery has no head-room on this model: not interpreted."
     return (
         f"{len(first)} conditions of the arm {arm}, n = {span(table['n'])} items each; the largest "

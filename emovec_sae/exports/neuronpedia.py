@@ -62,16 +62,30 @@ def neuronpedia_list(
 
 
 def neuronpedia_id(sae: str) -> str | None:
-    """Neuronpedia's ``model/source`` of an SAE by its name ``release/id`` in sae-lens's catalogue, or None."""
-    from emovec_sae.saes.directory import releases
+    """Neuronpedia's ``model/source`` of an SAE by its name in sae-lens's catalogue, or None.
+
+    Parameters
+    ----------
+    sae
+        ``release/id``, or ``user/repo/folder`` of a repository that the catalogue knows.
+    """
+    from emovec_sae.saes.directory import of_repository, releases
 
     release, _, sae_id = sae.partition("/")
-    found = releases().get(release)
-    told = found.saes.get(sae_id, {}).get("neuronpedia") if found else None
-    return str(told) if told else None
+    if release in releases():
+        return _text(releases()[release].saes.get(sae_id, {}).get("neuronpedia"))
+    user, repo, folder = [*sae.split("/", 2), "", ""][:3]
+    for one in of_repository(f"{user}/{repo}"):
+        for name, entry in one.saes.items():
+            if one.path(name) == folder and entry.get("neuronpedia"):
+                return _text(entry["neuronpedia"])
+    return None
 
 
 def _told(sae: SparseCoder) -> str | None:
     """What the SAE's own files say."""
-    told = sae.facts.get("neuronpedia") or sae.metadata.get("neuronpedia_id")
+    return _text(sae.facts.get("neuronpedia") or sae.metadata.get("neuronpedia_id"))
+
+
+def _text(told: object) -> str | None:
     return str(told) if told else None

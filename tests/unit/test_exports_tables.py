@@ -141,6 +141,21 @@ def test_the_list_is_sae_lens_s_own(monkeypatch) -> None:
     assert json.loads(parse_qs(urlsplit(url).query)["features"][0]) == features(neuronpedia_list(parts, "e1"))[1]
 
 
+def test_every_page_of_the_catalogue_has_a_model_and_a_source() -> None:
+    from emovec_sae.saes.directory import releases
+
+    known = {(one.name, name): entry["neuronpedia"] for one in releases().values() for name, entry in one.saes.items()
+             if entry.get("neuronpedia")}  # fmt: skip
+    assert len(known) > 2000
+    assert all(told.count("/") == 1 for told in known.values())
+    assert all(neuronpedia_id(f"{release}/{name}") == told for (release, name), told in known.items())
+    one = releases()["gemma-scope-2b-pt-res-canonical"]
+    path = one.path("layer_12/width_16k/canonical")
+    assert neuronpedia_id(f"{one.repo}/{path}") == neuronpedia_id(KNOWN)  # the same by its repository
+    assert neuronpedia_id(f"{one.repo}/no/such/folder") is None
+    assert neuronpedia_id("nobody/repo") is None
+
+
 def test_an_sae_that_is_not_there_has_no_list() -> None:
     parts = found()
     assert neuronpedia_id(parts.sae) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from emovec_sae.errors import ConfigError
 from emovec_sae.interventions.breakdown import Breakdown, breakdown
 from emovec_sae.interventions.edits import Shift
+from emovec_sae.models.generate import generate_ids
 from emovec_sae.models.model import Model
 from emovec_sae.scoring.regimes import REGIMES, repeated
 from emovec_sae.sites import Site
@@ -82,3 +84,22 @@ def test_nothing_to_try_is_refused(tiny: Callable[..., Model]) -> None:
         breakdown(tiny(), [], {"a": one}, [1.0])
     with pytest.raises(ConfigError, match="act at 2 places"):
         breakdown(tiny(), ["a"], {"a": one, "b": Shift(np.ones(32), site=Site("mlp_out", 1), coefficient=1.0)}, [1.0])
+
+
+def test_generated_texts_that_run_in_circles_are_called_repetitive(tiny: Callable[..., Model]) -> None:
+    model = tiny("llama", seed=1)
+    prompts = ["a river", "paper", "a lamp", "stone", "the window", "letters", "garden gate", "under a table"]
+    edit = Shift(np.random.default_rng(0).standard_normal(model.d_model), site=SITE, coefficient=1.0)
+    cells = breakdown(model, prompts, {"e": edit}, [1.0], unit=20.0, max_new_tokens=48).cells
+    own = cells.query("dose == 0").set_index("prompt")
+    ids = generate_ids(model, model.tokens.encode(prompts), max_new_tokens=48).tolist()
+    circling = [row for row, one in enumerate(ids) if circles(one[-36:])]
+    assert circling  # greedy random models fall into loops; nothing here is made up
+    assert set(own.loc[circling, "regime"]) == {"repetitive"}
+    straight = [row for row, one in enumerate(ids) if len(set(pairwise(one))) > 0.8 * len(one)]
+    assert "repetitive" not in set(own.loc[straight, "regime"])
+
+
+def circles(tokens: list[int]) -> bool:
+    """Whether a sequence repeats with a period of at most 6."""
+    return any(tokens[period:] == tokens[:-period] for period in range(1, 7))

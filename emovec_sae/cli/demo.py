@@ -62,7 +62,8 @@ def compare(study: Path, *, out: Path | None = None, json_: Json = False) -> Non
     loaded, folder = load_study(study), out or _folder(study)
     with StageBars() as reporter:
         found = compare_study(loaded, folder, base=study.resolve().parent, reporter=reporter)
-    answer(found, json_=json_)
+    text = "\n".join([*found["verdict"], f"verdict, on a page: {found['page']}"])
+    answer(found, json_=json_, text=text)
 
 
 def _folder(study: Path) -> Path:

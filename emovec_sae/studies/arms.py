@@ -213,8 +213,8 @@ def _sources(context: Context, turn: _Turn, selectors: Sequence[str]) -> Sources
         if whole and method == "omp":
             others[method] = context.decomposition("omp")
             continue
-        others[method] = decompose(
-            turn.decomposed, context.coder, method=method, emotions=turn.contrast.emotions,
+        others[method] = decompose(  # with the activations, which tell the dense latents that arms leave out
+            turn.decomposed, context.coder, turn.acts, method=method, emotions=turn.contrast.emotions,
             k=context.study.decomposition.k, nulls=0, seed=context.study.seed,
             model=context.model if method == "attribution" else None,
         )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from emovec_sae.provenance import digest, write_json
+from emovec_sae.provenance import atomic, digest, write_json
 from emovec_sae.studies.arms import study_plan
 from emovec_sae.studies.context import Context
 from emovec_sae.studies.stage import Progress, Run
@@ -58,10 +58,12 @@ def interventions_stage(run: Run, context: Context) -> None:
         write_table(context.path, "ratios", found.ratios(section.level, seed=seed))
         write_table(context.path, "falsifiers", found.falsifiers(section.level, seed=seed))
         write_table(context.path, "ratios_by_fold", found.ratios_by_fold(section.level, seed=seed))
+        with atomic(context.path / "verdict.md") as part:
+            part.write_text(found.page(section.level, seed=seed, title=context.study.title), encoding="utf-8")
         samples = _generations(context, plan.arms, found.doses, level=curves[-1])
         write_json(context.path / "generations.json", samples)
 
-    outputs = ["comparison.parquet", "comparison.doses.parquet", "comparison.json", "generations.json",
+    outputs = ["verdict.md", "comparison.parquet", "comparison.doses.parquet", "comparison.json", "generations.json",
                "tables/effects.parquet", "tables/dose_curves.parquet", "tables/ratios.parquet",
                "tables/falsifiers.parquet", "tables/ratios_by_fold.parquet"]  # fmt: skip
     outputs += [f"folds/{fold}/contrast.parquet" for fold in range(section.folds) if section.folds > 1]

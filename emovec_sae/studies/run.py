@@ -75,7 +75,8 @@ def compare_study(
     -------
     dict
         arms (ratios to the raw vectors with intervals), k90, level, above_random, wrong_way, reached, falsifiers,
-        verdict (sentences); generations (means, ratios, wrong_way, regimes) where the study asks for texts.
+        verdict (sentences), page (where they lie as Markdown); generations (means, ratios, wrong_way, regimes) where
+        the study asks for texts.
     """
     path = Path(out)
     context = Context(study, path, Path(base))

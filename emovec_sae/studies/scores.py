@@ -36,6 +36,7 @@ def comparison_summary(context: Context) -> dict[str, Any]:
         "reached": float(doses["reached"].mean()),
         "falsifiers": found.falsifiers(level, seed=context.study.seed).to_dict("records"),
         "verdict": found.verdict(level, seed=context.study.seed),
+        "page": str(context.path / "verdict.md"),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from emovec_sae.provenance import collect, read_json, write_json
 from emovec_sae.studies.context import Context
 from emovec_sae.studies.figures import run_facts
-from emovec_sae.studies.scores import gather_scores
+from emovec_sae.studies.scores import comparison_summary, gather_scores
 from emovec_sae.studies.stage import Progress, Run
 from emovec_sae.studies.verdict import write_verdict
 
@@ -16,13 +16,13 @@ def summary_stage(run: Run, context: Context) -> None:
     """Write ``results.json``: title, model, verdict, scores, provenance."""
 
     def work(progress: Progress) -> None:
-        scores = gather_scores(context)
+        scores, compared = gather_scores(context), comparison_summary(context)["verdict"]
         seconds = {name: read_json(context.path / "stages" / f"{name}.json")["seconds"] for name in ("record", *STAGES)}
         model, device = context.acts.model, context.acts.provenance["device"]
         results = {
             "title": context.study.title,
             "model": f"{model['name']} ({model['dtype']} on {device}), {context.site}",
-            "verdict": write_verdict(scores, context.study, site=str(context.site)),
+            "verdict": write_verdict(scores, context.study, site=str(context.site), compared=compared),
             "scores": scores,
             "provenance": collect(**run_facts(context.path), activations=context.acts.fingerprint, seconds=seconds),
         }

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emovec_sae.config import Study
 
-MATCHES = 0.9
-"""An arm matches the raw vector when the lower bound of its ratio is at least this."""
 
+def write_verdict(rows: list[dict[str, Any]], study: Study, *, site: str, compared: Sequence[str]) -> list[str]:
+    """Return one paragraph each on the directions, the decomposition, the steering and the arms.
 
-def write_verdict(rows: list[dict[str, Any]], study: Study, *, site: str) -> list[str]:
-    """Return one paragraph each on the directions, the decomposition, the steering and the latent arms."""
+    Parameters
+    ----------
+    rows
+        The score table.
+    study
+        The settings.
+    site
+        Site of the directions.
+    compared
+        Sentences of `emovec_sae.interventions.comparison.result.Comparison.verdict`, which judge the arms.
+    """
     scores = {f"{row['group']}/{row['name']}": row for row in rows}
-    return [_directions(scores, site), _decomposition(scores, study), _steering(scores, study), _arms(scores, study)]
+    arms = f"At equal KL: {' '.join(compared)}"
+    return [_directions(scores, site), _decomposition(scores, study), _steering(scores, study), arms]
 
 
 def _told(row: Mapping[str, Any]) -> str:
@@ -50,24 +60,4 @@ def _steering(scores: Mapping[str, Any], study: Study) -> str:
     return (
         f"At {study.interventions.level} nats of KL on neutral text the raw vectors raise their emotion's held-out "
         f"words more than random directions do for {above['value']:.0f} of {above['n']} emotions."
-    )
-
-
-def _arms(scores: Mapping[str, Any], study: Study) -> str:
-    sizes = sorted(study.interventions.sizes)
-    rows = {size: scores[f"steering/k={size}, effect relative to raw"] for size in sizes}
-    known = [f"k = {size}: {_told(row)}" for size, row in rows.items() if row["value"] is not None]
-    pooled = ", ".join(known) or "not determined, since the interval of the raw effect over so few emotions holds 0"
-    name = f"k={sizes[-1]} relative to raw, "
-    single = {key.split(name)[1]: row for key, row in scores.items() if name in key}
-    told = [f"{emotion} {_told(row)}" for emotion, row in single.items() if row["value"] is not None]
-    without = [emotion for emotion, row in single.items() if row["value"] is None]
-    left = f" ({', '.join(without)}: no ratio, the raw vector has no clear effect)" if without else ""
-    low = rows[sizes[-1]]["low"]
-    matches = low is not None and low >= MATCHES
-    claim = "match it" if matches else f"are not shown to match it (that takes a lower bound of {MATCHES})"
-    return (
-        f"At equal KL, the effect of k latents relative to the raw vector's, pooled over "
-        f"{rows[sizes[-1]]['n']} emotions, is {pooled}. By emotion, k = {sizes[-1]}: "
-        f"{', '.join(told) or 'none'}{left}. So the {sizes[-1]} latents {claim}."
     )

@@ -151,6 +151,10 @@ moved = ev.sweep(model, prompts, edits, [0.0, 0.1, 0.2], score=words, unit=vecto
 moved.frame().round(2)
 
 # %% [markdown]
+# Changes of log-probability, with intervals over prompts. Three prompts and a toy SAE say little: here the latents
+# lower the words of joy as the vector does, and hardly raise those of fear. At dose 0 nothing changes, to the last
+# bit.
+#
 # ## Patch
 #
 # Two sentences that differ in a word, after which a feeling is due. The activations of one are put into the run of

@@ -22,6 +22,8 @@ DOCS = Path(__file__).parents[1]
 NOTEBOOK = DOCS / "tutorial.py"
 OUTPUTS = Path(__file__).with_name("tutorial.json")
 FIGURES = DOCS / "images" / "tutorial"
+WIDE = 90
+"""Output with longer lines than this is wrapped; tables are not, their columns would fall apart."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ def page() -> str:
         parts.append(f"```python\n{cell.source}\n```")
         output = stored.get(cell.digest, {"text": ""})
         if output["text"]:
-            parts.append(f'```text title="Output"\n{output["text"]}\n```')
+            style = ".text .wrapped" if max(map(len, output["text"].splitlines())) > WIDE else ".text"
+            parts.append(f'``` {{{style} title="Output"}}\n{output["text"]}\n```')
         if "figure" in output:
             parts.append(f"![What this cell draws]({output['figure']})")
     return "\n\n".join(parts) + "\n"

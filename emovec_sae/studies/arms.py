@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CONTROLS = ("covariance", "permuted", "other", "flipped", "pass-through", "topics")
 """What ``interventions.controls`` may name, besides the isotropic random directions that every study has."""
+_DEEPER = 4
+"""Attribution ranks so many times the candidates: those whose Delta the contrast does not hold are passed over."""
 
 
 @dataclass
@@ -205,7 +207,8 @@ def _sources(context: Context, turn: _Turn, selectors: Sequence[str]) -> Sources
     from emovec_sae.decomposition.api import decompose
     from emovec_sae.interventions.comparison.selectors import Sources
 
-    whole = turn.directions is turn.decomposed
+    whole, k = turn.directions is turn.decomposed, context.study.decomposition.k
+    most = min(context.coder.d_sae, context.coder.d_in - len(turn.decomposed.removed))
     others: dict[str, Decomposition] = {}
     for method in ("omp", "attribution"):
         if method not in selectors:
@@ -215,7 +218,7 @@ def _sources(context: Context, turn: _Turn, selectors: Sequence[str]) -> Sources
             continue
         others[method] = decompose(  # with the activations, which tell the dense latents that arms leave out
             turn.decomposed, context.coder, turn.acts, method=method, emotions=turn.contrast.emotions,
-            k=context.study.decomposition.k, nulls=0, seed=context.study.seed,
+            k=min(_DEEPER * k, most) if method == "attribution" else k, nulls=0, seed=context.study.seed,
             model=context.model if method == "attribution" else None,
         )  # fmt: skip
     prompts = load_prompts(kind=["word_third", "word_first"], use="tune")["text"].tolist()

@@ -23,12 +23,12 @@ STYLES: dict[str, tuple[str, tuple[int, ...], str]] = {
     "mlp_out": ("#56a8dd", (6, 3, 1, 3), "triangle-right"),
     "other direction": ("#a0563b", (3, 2, 1, 2), "triangle-left"),
     "random direction": ("#8d9198", (2, 3), "cross"),
-    "random, as far as direction": ("#6f747c", (5, 3), "stroke"),
+    "random, as far as direction": ("#6f747c", (5, 3), "wedge"),
     "random latents": ("#b4b7bc", (1, 3), "triangle-left"),
 }
 """Colour, dash and shape of what has no number of latents."""
 
-NULLS = (("#b4b7bc", (1, 3), "triangle-left"), ("#9aa0a8", (3, 4), "stroke"), ("#c9ccd1", (6, 4), "cross"))
+NULLS = (("#b4b7bc", (1, 3), "triangle-left"), ("#9aa0a8", (3, 4), "wedge"), ("#c9ccd1", (6, 4), "cross"))
 """Taken in turn by other random controls."""
 
 LATENTS = (
@@ -40,6 +40,8 @@ LATENTS = (
 """Taken in turn by numbers of latents, the largest first."""
 
 _WIDTH, _HEIGHT = 260, 170
+_SMALL = 0.4
+"""The parts get panels of their own where they reach less than this share of the whole state's scale."""
 
 
 def carriers(frame: pd.DataFrame) -> alt.VConcatChart:
@@ -57,16 +59,16 @@ def carriers(frame: pd.DataFrame) -> alt.VConcatChart:
     """
     table = require(frame, COLUMNS, family="carriers")
     styles = _styles(list(dict.fromkeys(table["what"].astype(str))))
-    ends = table[["recovered", "low", "high"]].to_numpy(dtype=float)
-    known = pd.Series(ends.ravel()).dropna()
-    domain = (
-        [max(-1.0, min(0.0, float(known.min()))), min(1.5, max(1.0, float(known.max())))] if len(known) else [0.0, 1.0]
-    )
+    domain, parts = _domain(table, 1.0), table[table["what"] != "residual"]
     places = list(dict.fromkeys(table["where"].astype(str)))
     across = 2 if theme.page() > 500 else 1
     legend = round(max(text_width(name, 10) for name in styles)) + 42
     wide = min(_WIDTH, (theme.room(theme.page(), beside=legend) - 18 * (across - 1)) // across - 48)
     panels = [_panel(table[table["where"] == place], place, styles, domain, wide) for place in places]
+    near = _domain(parts, 0.0)
+    if 0 < len(parts) < len(table) and near[1] < _SMALL * domain[1]:  # the whole state presses all else on the axis
+        for place in places:
+            panels.append(_panel(parts[parts["where"] == place], f"{place}, parts alone", styles, near, wide))
     title = heading(
         "What carries the feeling from one text into the other",
         f"n = {span(table['n'])} pairs a point; recovered fraction of the logit difference (0 nothing, 1 all of it)",
@@ -92,6 +94,14 @@ def caption(frame: pd.DataFrame) -> str:
     )
 
 
+def _domain(table: pd.DataFrame, least: float) -> list[float]:
+    """Ends of the vertical scale, with 0 and `least` inside."""
+    known = pd.Series(table[["recovered", "low", "high"]].to_numpy(dtype=float).ravel()).dropna()
+    if not len(known):
+        return [0.0, 1.0]
+    return [max(-1.0, min(0.0, float(known.min()))), min(1.5, max(least, float(known.max())))]
+
+
 def _styles(names: list[str]) -> dict[str, tuple[str, tuple[int, ...], str]]:
     latents = sorted((one for one in names if one.startswith("k=")), key=lambda one: -int(one[2:]))
     nulls = [one for one in names if one.startswith("random") and one not in STYLES]
@@ -114,7 +124,7 @@ def _panel(
     colour = alt.Color(
         "what:N",
         scale=alt.Scale(domain=names, range=[styles[one][0] for one in names]),
-        legend=alt.Legend(title="moved", orient="right", symbolOpacity=1),
+        legend=alt.Legend(title="moved", orient="right", symbolOpacity=1, symbolStrokeWidth=0),
     )
     shape = alt.Shape("what:N", scale=alt.Scale(domain=names, range=[styles[one][2] for one in names]))
     dash = alt.StrokeDash(

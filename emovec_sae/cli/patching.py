@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from emovec_sae.interventions.patches.result import Patching
 
 What = Literal[
-    "residual", "direction", "subspace", "latents", "attn", "mlp", "random-direction", "random-latents",
+    "residual", "direction", "subspace", "latents", "attn", "mlp", "other-direction", "random-direction",
+    "matched-direction", "matched-subspace", "random-latents", "matched-latents",
 ]  # fmt: skip
 _NAMES = {"attn": "attn_out", "mlp": "mlp_out"}
 
@@ -28,16 +29,18 @@ def patch(
     out: Path,
     sites: str | None = None,
     what: Annotated[tuple[What, ...], Parameter(negative="")] = ("residual",),
-    positions: Literal["tokens", "spans"] = "tokens",
+    positions: str = "tokens",
+    chat: Annotated[bool, Parameter(negative="")] = False,
     noise: Annotated[bool, Parameter(negative="")] = False,
     method: Literal["exact", "attribution", "both"] = "exact",
     align: Literal["token", "span"] = "token",
     directions: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
     emotion: str | None = None,
     emotions: Annotated[tuple[str, ...], Parameter(negative="")] = (),
-    sae: str | None = None,
-    sae_id: str | None = None,
-    decomposition: Path | None = None,
+    sae: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    sae_id: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    decomposition: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
+    figures: Path | None = None,
     k: Annotated[tuple[int, ...], Parameter(negative="")] = (16,),
     limit: int | None = None,
     seed: int = 0,
@@ -57,10 +60,14 @@ def patch(
         Sites to patch; by default every block, or where there are directions or an SAE.
     what
         residual: the whole stream; attn, mlp: what the blocks add; direction, subspace: only the component along an
-        emotion's direction, or in the span of several; latents: k of them; random-direction, random-latents: controls.
-        Repeatable: all are compared on the same pairs.
+        emotion's direction, or in the span of several; latents: k of them. Controls: random-direction, random-latents
+        (the component along a random one, as many others); matched-direction, matched-subspace, matched-latents (as
+        far along a random direction); other-direction (another emotion's). Repeatable: all on the same pairs.
     positions
-        tokens: each by itself; spans: each part of the text as a whole.
+        tokens: each by itself; spans: each part of the text as a whole; or, as one place, all, last, from:N,
+        span:FIRST-LAST (characters of the target text) or role:user.
+    chat
+        Read the texts as a user's messages in the chat template.
     noise
         Put the target's activations into the source's run instead, and watch the answer go.
     method
@@ -74,27 +81,31 @@ def patch(
     emotions
         Those that span the subspace; all by default; repeatable.
     sae
-        For latents: a folder, a release, or user/repo.
+        For latents: a folder, a release, or user/repo; repeatable, one for each site.
     sae_id
-        The SAE's id within a release, or its folder in a repository.
+        The SAE's id within a release, or its folder in a repository; one for each --sae, or several of one.
     decomposition
-        What decompose wrote: it ranks the latents.
+        What decompose wrote: it ranks the latents; repeatable, one for each SAE.
+    figures
+        Folder for the figure, named as --out is: the map, or of several things a curve each over layers.
     k
         Number of latents; repeatable.
     limit
-        Use the first so many pairs that align.
+        Use so many of the pairs that align, of every family equally many.
     seed
         Of the random controls.
     """
     from emovec_sae.corpora.pairs import load_pairs
+    from emovec_sae.interventions.patches.alignment import check_positions
     from emovec_sae.interventions.patching import patch as patch_
 
     if out.suffix != ".parquet":
         raise ConfigError(f"--out is {out}; patching writes a table, so its name must end in .parquet")
+    check_positions(positions, chat=chat)
     frame = load_pairs(pairs)
     names = [_NAMES.get(one, one.replace("-", "_")) for one in what]
     options: dict[str, Any] = {
-        "sites": sites, "what": names, "positions": positions, "method": method, "align": align,
+        "sites": sites, "what": names, "positions": positions, "method": method, "align": align, "chat": chat,
         "mode": "noise" if noise else "denoise", "emotion": emotion, "k": list(k), "limit": limit, "seed": seed,
         "emotions": emotions or None, **_parts(directions, sae, sae_id, decomposition),
     }  # fmt: skip
@@ -102,26 +113,32 @@ def patch(
     with bar("patch pairs") as progress:
         found = patch_(loaded, frame, **options, progress=progress)
     found.save(out)
+    if figures is not None:
+        found.draw(figures, out.stem)
     _say(found)
     answer({**found.facts(), "out": str(out)}, json_=json_, text=_text(found))
 
 
 def _parts(
-    directions: tuple[Path, ...], sae: str | None, sae_id: str | None, decomposition: Path | None
+    directions: tuple[Path, ...], sae: tuple[str, ...], sae_id: tuple[str, ...], decomposition: tuple[Path, ...]
 ) -> dict[str, Any]:
     """What was written by other verbs, read before the model is loaded."""
     from emovec_sae.decomposition.files import load_decomposition
     from emovec_sae.directions.files import load_directions
     from emovec_sae.saes.load import load_sae
 
-    if sae is None and sae_id is not None:
+    if not sae and sae_id:
         raise ConfigError("--sae-id names an SAE of a release or repository; give that with --sae")
-    if sae is None and decomposition is not None:
+    if not sae and decomposition:
         raise ConfigError("--decomposition ranks the latents of an SAE; give that with --sae")
+    if sae_id and len(sae) not in (1, len(sae_id)):
+        raise ConfigError(f"{len(sae)} --sae and {len(sae_id)} --sae-id; give one id for each, or all ids of one")
+    names = [sae[0]] * len(sae_id) if len(sae) == 1 and sae_id else list(sae)
+    ids: list[str | None] = list(sae_id) if sae_id else [None] * len(names)
     return {
         "directions": [load_directions(one) for one in directions],
-        "decomposition": None if decomposition is None else load_decomposition(decomposition),
-        "sae": None if sae is None else load_sae(sae, sae_id),
+        "decomposition": [load_decomposition(one) for one in decomposition],
+        "sae": [load_sae(name, own) for name, own in zip(names, ids, strict=True)],
     }
 
 

@@ -21,6 +21,7 @@ def steer(
     emotion: str,
     prompt: str,
     strength: float,
+    positions: str = "all",
     model: ModelName = "smollm2-135m-instruct",
     sae: str | None = None,
     sae_id: str | None = None,
@@ -45,6 +46,10 @@ def steer(
         What the model is told.
     strength
         Multiple of the mean residual norm at the site; negative steers away.
+    positions
+        Where: all, prompt, generated, last (of the prompt, then each new token), from:N (the token N and all behind
+        it, from 0), span:FIRST-LAST (tokens that touch these characters of the prompt, LAST excluded), role:user,
+        role:assistant or role:system.
     sae
         With --decomposition: add its k latents instead of the direction. A folder, a release, or user/repo.
     sae_id
@@ -58,8 +63,9 @@ def steer(
     """
     from emovec_sae.models.generate import generate
 
+    place = _place(positions, span=len(prompt), chat=not plain)
     fitted, loaded = _open(directions, emotion, model, loading)
-    edit = _edit(fitted, emotion, (sae, sae_id), decomposition, k).at(strength * fitted.residual_norm)
+    edit = _edit(fitted, emotion, (sae, sae_id), decomposition, k, place).at(strength * fitted.residual_norm)
     options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
     options["chat"] = False if plain else None
     base, steered = (generate(loaded, prompt, edits=edits, **options)[0] for edits in ([], [edit]))
@@ -67,6 +73,7 @@ def steer(
         "emotion": emotion,
         "strength": strength,
         "coefficient": edit.coefficient,
+        "positions": place,
         "site": str(fitted.site),
         "base": base,
         "steered": steered,
@@ -80,6 +87,7 @@ def calibrate(
     emotion: str,
     level: float = 0.1,
     match: Literal["kl", "norm", "perplexity"] = "kl",
+    positions: str = "all",
     out: Path | None = None,
     model: ModelName = "smollm2-135m-instruct",
     sae: str | None = None,
@@ -105,6 +113,8 @@ def calibrate(
     match
         kl (of the next token, in nats), norm (of the change at the site, in mean residual norms), or perplexity (of
         neutral text, over that of the model itself: above 1).
+    positions
+        Where the edit acts, as in steer; the neutral texts are plain and only read.
     out
         Write the dose as JSON.
     sae, sae_id, decomposition, k
@@ -121,9 +131,12 @@ def calibrate(
     from emovec_sae.provenance import collect, write_json
 
     _check_level(level, match)
+    place = _place(positions, chat=False)
+    if place == "generated" and not breakdown:
+        raise ConfigError("--positions generated moves nothing in texts that are only read; dose at all positions")
     fitted, loaded = _open(directions, emotion, model, loading)
     norm = fitted.residual_norm
-    edit = _edit(fitted, emotion, (sae, sae_id), decomposition, k)
+    edit = _edit(fitted, emotion, (sae, sae_id), decomposition, k, place)
     if breakdown:
         _break_down(loaded, {emotion: edit}, strengths, norm, out, json_=json_)
         return
@@ -183,8 +196,23 @@ def _open(directions: Path, emotion: str, model: str, loading: Loading) -> tuple
     return fitted, loaded
 
 
-def _edit(fitted: Any, emotion: str, which: tuple[str | None, str | None], decomposition: Path | None, k: int) -> Any:
+def _place(positions: str, *, chat: bool, span: int | None = None) -> str:
+    """Positions, refused before anything is loaded where the prompt cannot have them."""
+    from emovec_sae.models.positions import Positions
+
+    found = Positions.parse(positions)
+    if found.kind == "role" and not chat:
+        raise ConfigError(f"--positions {positions} needs the chat template; the text is read as plain text")
+    if found.kind == "span" and span is not None and found.last > span:
+        raise ConfigError(f"--positions {positions} lies outside of a prompt of {span} characters")
+    return str(found)
+
+
+def _edit(
+    fitted: Any, emotion: str, which: tuple[str | None, str | None], decomposition: Path | None, k: int, positions: str
+) -> Any:
     from emovec_sae.interventions.arms import latent_arms, raw_arms
+    from emovec_sae.interventions.edits import Shift
 
     sae, sae_id = which
     if sae is None and sae_id is not None:
@@ -192,8 +220,10 @@ def _edit(fitted: Any, emotion: str, which: tuple[str | None, str | None], decom
     if (sae is None) != (decomposition is None):
         raise ConfigError("give --sae and --decomposition together, or neither for the direction itself")
     if sae is None or decomposition is None:
-        return raw_arms(fitted, [emotion])[0].edit
+        made: Any = raw_arms(fitted, [emotion])[0].edit
+        return Shift(made.unit, site=made.site, coefficient=1.0, positions=positions)
     from emovec_sae.decomposition.files import load_decomposition
     from emovec_sae.saes.load import load_sae
 
-    return latent_arms(load_decomposition(decomposition), load_sae(sae, sae_id), [emotion], sizes=(k,))[0].edit
+    made = latent_arms(load_decomposition(decomposition), load_sae(sae, sae_id), [emotion], sizes=(k,))[0].edit
+    return Shift(made.unit, site=made.site, coefficient=1.0, positions=positions)

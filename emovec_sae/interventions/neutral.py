@@ -60,7 +60,7 @@ class NeutralProbe(KLProbe):
             raise ConfigError(f"a dose by norm is measured at one site, these edits act at {len(sites)}")
         site = sites.pop()
         lengths: list[Tensor] = []
-        for prefix, where in self._parts:
+        for prefix, where in self.parts(edits):
             base, moved = (
                 forward(self.model, prefix.batch, read=[site], edits=some, prefix=prefix).values[site]
                 for some in ((), edits)

@@ -38,6 +38,7 @@ def patch(
     mode: Literal["denoise", "noise"] = "denoise",
     method: Literal["exact", "attribution", "both"] = "exact",
     align: Literal["token", "span"] = "token",
+    chat: bool = False,
     directions: DirectionSet | Sequence[DirectionSet] | None = None,
     emotion: str | Mapping[str, str] | None = None,
     emotions: str | Sequence[str] | None = None,
@@ -74,13 +75,16 @@ def patch(
         ``matched_subspace`` and ``matched_latents`` (a random direction along which every token moves as far as with
         the real thing), and ``other_direction`` (the component along another emotion's, drawn for each pair).
     positions
-        ``tokens``: each by itself; ``spans``: each part of the text as a whole; or a list of parts, or of numbers from
-        the end (-1 is the last token).
+        ``tokens``: each by itself; ``spans``: each part of the text as a whole; a list of parts, or of numbers from
+        the end (-1 is the last token); or an edit's positions (``all``, ``last``, ``from:N``, ``span:FIRST-LAST`` in
+        characters of the target text, ``role:user``), whose tokens from the changed word on are patched as a whole.
     mode, method
         See above; ``attribution`` is the gradient's first-order approximation, ``both`` gives their agreement.
     align
         ``token`` skips pairs of unequal token counts; ``span`` aligns them around the differing span, whose tokens get
         the mean over the other's.
+    chat
+        Read the texts as a user's messages in the chat template; the answers are then the reply's first token.
     directions
         One or several sets, one a site.
     emotion
@@ -117,10 +121,11 @@ def patch(
         None if latents is None else tuple(int(one) for one in latents), seed,
     )  # fmt: skip
     _check(mode=mode, method=method, limit=limit)
-    check_positions(positions)
+    check_positions(positions, chat=chat)
     request.check()
     carriers = request.carriers(model)
-    chosen, skipped = _usable(model, pairs, request, carriers, align)
+    aligned = align_pairs(model, pairs, by=align, positions=positions, chat=chat)
+    chosen, skipped = _usable(model, *aligned, request, carriers)
     chosen = balanced(chosen, limit)
     rows: list[dict[str, Any]] = []
     for done, pair in enumerate(chosen, start=1):
@@ -131,7 +136,7 @@ def patch(
         raise ConfigError(f"none of the positions {positions} lies in or after the changed word of a pair")
     facts = _facts(model, request, carriers, chosen)
     places = positions if isinstance(positions, str) else list(positions)
-    facts |= {"positions": places, "mode": mode, "method": method, "align": align}
+    facts |= {"positions": places, "mode": mode, "method": method, "align": align, "chat": chat}
     return Patching(pd.DataFrame(rows), skipped, collect(**facts))
 
 
@@ -156,16 +161,16 @@ def _check(*, mode: str, method: str, limit: int | None) -> None:
 
 
 def _usable(
-    model: Model, pairs: pd.DataFrame, request: Request, carriers: Sequence[Carrier], by: Literal["token", "span"]
+    model: Model, aligned: list[AlignedPair], skipped: pd.DataFrame, request: Request, carriers: Sequence[Carrier]
 ) -> tuple[list[AlignedPair], pd.DataFrame]:
-    """The pairs that align and whose emotion is known to all carriers, and the others with the reason."""
-    aligned, skipped = align_pairs(model, pairs, by=by)
+    """The pairs whose emotion is known to all carriers, and those that cannot be used with the reason."""
+    given = len(aligned) + len(skipped)
     kept, unknown = request.assign(aligned, carriers)
     skipped = pd.concat([skipped, pd.DataFrame(unknown, columns=["pair", "reason"])], ignore_index=True)
     if not kept:
         reason = skipped["reason"].iloc[-1 if aligned else 0] if len(skipped) else "no pair was given"
         done = "can be patched" if aligned else "aligns"
-        raise CorpusError(f"none of {len(pairs)} pairs {done} on {model.name}: {reason}")
+        raise CorpusError(f"none of {given} pairs {done} on {model.name}: {reason}")
     return kept, skipped
 
 

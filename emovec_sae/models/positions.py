@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,6 +111,7 @@ class Positions:
         if step:
             return self._behind(batch, step)
         mask = batch.mask
+        new = torch.zeros_like(mask) if batch.new is None else batch.new & mask
         if self.named:
             found = (batch.named or {}).get(str(self))
             if found is None:
@@ -118,13 +119,14 @@ class Positions:
                     f"positions '{self}' are told by the texts, and this batch was made of tokens alone; "
                     "give texts (generate, sweep), or other positions"
                 )
-            return found & mask
+            return (found & mask) | new if self.role == "assistant" else found & mask
         if self.kind == "from":
-            return mask & (mask.long().cumsum(1) > self.first)
+            place = mask.long().cumsum(1) - 1 if batch.position_ids is None else batch.position_ids
+            return mask & (place >= self.first)
         if self.kind == "last":
             index = torch.arange(mask.shape[1], device=mask.device)
-            return index == torch.where(mask, index, -1).amax(dim=1, keepdim=True)
-        return torch.zeros_like(mask) if self.kind == "generated" else mask
+            return (index == torch.where(mask & ~new, index, -1).amax(dim=1, keepdim=True)) | new
+        return {"generated": new, "prompt": mask & ~new}.get(self.kind, mask)
 
     def _behind(self, batch: Batch, step: int) -> Tensor:
         import torch
@@ -180,7 +182,12 @@ def conversation(tokens: Tokens, prompt: str | Sequence[Mapping[str, str]], *, c
 
 
 def locate(
-    tokens: Tokens, prompts: Sequence[str | Sequence[Mapping[str, str]]], wanted: Iterable[str], *, chat: bool
+    tokens: Tokens,
+    prompts: Sequence[str | Sequence[Mapping[str, str]]],
+    wanted: Iterable[str],
+    *,
+    chat: bool,
+    ending: str = "",
 ) -> tuple[list[list[int]], dict[str, list[np.ndarray]]]:
     """Tokenise prompts and find the tokens that ``span`` and ``role`` positions mean in each.
 
@@ -194,6 +201,8 @@ def locate(
         Positions that the edits act on.
     chat
         Write them in the chat template.
+    ending
+        Written behind each prompt, where an answer decides how the prompt's last token is cut; it is never meant.
 
     Returns
     -------
@@ -214,14 +223,48 @@ def locate(
     asked = [one for one in dict.fromkeys(map(Positions.parse, wanted)) if one.named]
     if any(one.kind == "role" for one in asked) and not chat:
         raise ConfigError("positions 'role:...' need the chat template; this prompt is plain text")
-    if not asked:
+    if not asked and not ending:
         return [_ids(tokens, one, chat=chat) for one in prompts], {}
     placed = [conversation(tokens, one, chat=chat) for one in prompts]
-    ids, offsets = tokens.encode_with_offsets([one.text for one in placed], special=not chat)
+    ids, offsets = tokens.encode_with_offsets([one.text + ending for one in placed], special=not chat)
     named = {
         str(one): [_tokens_of(one, there, spans) for there, spans in zip(placed, offsets, strict=True)] for one in asked
     }
     return ids, named
+
+
+def marked(batch: Batch, tokens: Tokens, texts: Sequence[str], wanted: Iterable[str]) -> Batch:
+    """A right-padded batch of plain texts with the tokens marked that ``span`` positions mean in each text.
+
+    Parameters
+    ----------
+    batch
+        The texts' first tokens, or all of them and more behind.
+    tokens
+        The model's tokenizer.
+    texts
+        The texts, one a row.
+    wanted
+        Positions that the edits act on; others than named ones need no mark.
+
+    Raises
+    ------
+    ConfigError, CorpusError, ModelError
+        As `locate`.
+    """
+    import torch
+
+    missing = [one for one in wanted if Positions.parse(one).named and one not in (batch.named or {})]
+    if not missing:
+        return batch
+    marks = dict(batch.named or {})
+    for name, rows in locate(tokens, texts, missing, chat=False)[1].items():
+        mask = torch.zeros_like(batch.mask)
+        for row, own in enumerate(rows):
+            size = min(len(own), mask.shape[1])
+            mask[row, :size] = torch.from_numpy(own[:size]).to(mask.device)
+        marks[name] = mask
+    return replace(batch, named=marks)
 
 
 def _ids(tokens: Tokens, prompt: str | Sequence[Mapping[str, str]], *, chat: bool) -> list[int]:

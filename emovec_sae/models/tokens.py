@@ -28,6 +28,8 @@ class Batch:
         Own positions and a 4-dimensional additive attention mask (trees of continuations); None means causal.
     named
         Tokens of positions that only the texts tell (`Positions.named`): name -> bool, shape (batch, sequence).
+    new
+        Tokens that stand for generated ones (the futures behind a prompt), bool, shape (batch, sequence); None is none.
     """
 
     input_ids: Tensor
@@ -35,6 +37,7 @@ class Batch:
     position_ids: Tensor | None = None
     attention: Tensor | None = None
     named: Mapping[str, Tensor] | None = None
+    new: Tensor | None = None
 
     def inputs(self) -> dict[str, Tensor]:
         """Keyword inputs of the model's forward."""
@@ -52,7 +55,8 @@ class Batch:
         positions = None if self.position_ids is None else self.position_ids[index]
         attention = None if self.attention is None else self.attention[index]
         named = None if self.named is None else {name: one[index] for name, one in self.named.items()}
-        return Batch(self.input_ids[index], self.mask[index], positions, attention, named)
+        new = None if self.new is None else self.new[index]
+        return Batch(self.input_ids[index], self.mask[index], positions, attention, named, new)
 
 
 def pad(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,8 +10,9 @@ import numpy as np
 
 from emovec_sae.errors import ConfigError, CorpusError, ModelError
 from emovec_sae.models.model import Model
+from emovec_sae.models.positions import Positions, locate
 from emovec_sae.models.seam import Edit, forward
-from emovec_sae.models.tokens import pad
+from emovec_sae.models.tokens import Batch, pad
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,9 +96,10 @@ def forced_choice(
     Raises
     ------
     ConfigError
-        If there are no pairs, the two lists differ in length, or an edit acts on generated tokens only.
+        If there are no pairs, the two lists differ in length, or an edit acts on generated tokens only (or on a role,
+        without the chat template).
     CorpusError
-        If a question is longer than the model's context.
+        If a question is longer than the model's context, or an edit acts on a span that it does not have.
     ModelError
         If a letter is not one token after the question, or the model has no chat template and `chat` is True.
 
@@ -111,26 +113,35 @@ def forced_choice(
         )
     if batch < 1:
         raise ConfigError(f"batch is {batch}; a forward pass takes at least 1 question")
-    if any(edit.positions == "generated" for edit in edits):
-        raise ConfigError("a forced choice generates nothing: an edit at 'generated' would change nothing; use 'all'")
+    for edit in edits:
+        if edit.positions in ("generated", "role:assistant"):
+            raise ConfigError(
+                f"a forced choice generates nothing: an edit at '{edit.positions}' would change nothing; use 'all'"
+            )
     form = "chat" if (model.tokens.chat if chat is None else chat) else "completion"
     ask = asker(model, form)
     questions = [ask(one, other) for one, other in zip(first, second, strict=True)]
     questions += [ask(other, one) for one, other in zip(first, second, strict=True)]
     ids, answers = letter_tokens(model, questions, form)
-    log_probs = _log_probs(model, ids, answers, batch, edits)
+    asked = [worded(form, *pair) for pair in (*zip(first, second, strict=True), *zip(second, first, strict=True))]
+    named = _named(model, asked, [len(one) for one in ids], edits, form)
+    log_probs = _log_probs(model, ids, answers, batch, edits, named)
     forth, back = np.split(log_probs[:, 0] - log_probs[:, 1], 2)
     mass = np.exp(log_probs).sum(axis=1).reshape(2, -1).mean(axis=0)
     names = tuple(tuple(model.token_strings(tokens)) for tokens in answers)
     return Choices((forth - back) / 2, (forth + back) / 2, mass, form, (names[0], names[1]))
 
 
+def worded(form: str, first: str, second: str) -> str:
+    """The question as the user puts it; its characters are what ``span`` positions of an edit count."""
+    return FORMS[form].format(first=first.strip().rstrip("."), second=second.strip().rstrip("."))
+
+
 def asker(model: Model, form: str) -> Callable[[str, str], str]:
     """Write a question, up to where the letter is due."""
-    text = FORMS[form]
 
     def _ask(first: str, second: str) -> str:
-        asked = text.format(first=first.strip().rstrip("."), second=second.strip().rstrip("."))
+        asked = worded(form, first, second)
         return model.tokens.render([{"role": "user", "content": asked}], reply=True) if form == "chat" else asked
 
     return _ask
@@ -165,29 +176,45 @@ def letter_tokens(model: Model, questions: Sequence[str], form: str) -> tuple[li
     return ids, answers
 
 
+def _named(
+    model: Model, asked: Sequence[str], lengths: Sequence[int], edits: Sequence[Edit], form: str
+) -> dict[str, list[np.ndarray]]:
+    """Which tokens of each question the edits' named positions mean; cut before the letter, as the questions are."""
+    wanted = [edit.positions for edit in edits if Positions.parse(edit.positions).named]
+    if not wanted:
+        return {}
+    _, named = locate(model.tokens, asked, wanted, chat=form == "chat", ending=LETTERS[0])
+    return {name: [own[:size] for own, size in zip(rows, lengths, strict=True)] for name, rows in named.items()}
+
+
 def _log_probs(
-    model: Model, ids: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], batch: int, edits: Sequence[Edit]
+    model: Model,
+    ids: Sequence[Sequence[int]],
+    answers: Sequence[Sequence[int]],
+    batch: int,
+    edits: Sequence[Edit],
+    named: Mapping[str, Sequence[np.ndarray]],
 ) -> np.ndarray:
     """Log-probabilities of the answers behind each question, shape (questions, 2); texts of like length together."""
     order = np.argsort([len(one) for one in ids], kind="stable")
     found = np.empty((len(ids), 2))
     for start in range(0, len(ids), batch):
         rows = order[start : start + batch]
-        found[rows] = _answers(model, [ids[row] for row in rows], answers, edits).double().cpu().numpy()
+        marks = {name: [own[row] for row in rows] for name, own in named.items()}
+        some = pad([ids[row] for row in rows], pad_id=model.tokens.pad_id, device=model.device, named=marks)
+        found[rows] = _answers(model, some, answers, edits).double().cpu().numpy()
     return found
 
 
-def _answers(
-    model: Model, ids: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], edits: Sequence[Edit]
-) -> Tensor:
+def _answers(model: Model, batch: Batch, answers: Sequence[Sequence[int]], edits: Sequence[Edit]) -> Tensor:
     """Log-probabilities of the answers after one batch, shape (questions, 2)."""
     import torch
 
-    final = forward(model, pad(ids, pad_id=model.tokens.pad_id, device=model.device), edits=edits, final=True).final
+    final = forward(model, batch, edits=edits, final=True).final
     if final is None:
         raise ModelError("the model gave no final state")
-    last = torch.tensor([len(one) - 1 for one in ids], device=final.device)
+    last = batch.mask.sum(dim=1) - 1
     with torch.no_grad():
-        logits = model.head(final[torch.arange(len(ids), device=final.device), last])
+        logits = model.head(final[torch.arange(len(last), device=final.device), last])
         chosen = torch.stack([logits[:, list(own)].logsumexp(dim=-1) for own in answers], dim=-1)
         return chosen - logits.logsumexp(dim=-1, keepdim=True)

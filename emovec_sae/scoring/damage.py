@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emovec_sae.errors import CorpusError, ModelError
+from emovec_sae.errors import ConfigError, CorpusError, ModelError
 from emovec_sae.models.model import Model
+from emovec_sae.models.positions import marked
 from emovec_sae.models.seam import Edit, Prefix, forward, run_prefix
 from emovec_sae.models.tokens import pad
 from emovec_sae.provenance import digest
@@ -98,7 +99,9 @@ class KLProbe:
         import torch
 
         random = np.random.default_rng(seed)
-        ids = [one[:_CONTEXT] for one in model.tokens.encode(texts) if len(one) >= _CONTEXT]
+        whole = zip(texts, model.tokens.encode(texts), strict=True)
+        long = [(text, one[:_CONTEXT]) for text, one in whole if len(one) >= _CONTEXT]
+        ids = [one for _, one in long]
         need = -(-positions // per_text)
         if len(ids) < need:
             raise CorpusError(
@@ -106,7 +109,9 @@ class KLProbe:
             )
         self.model = model
         self.n_positions = need * per_text
-        picked = [ids[index] for index in random.choice(len(ids), need, replace=False)]
+        chosen = random.choice(len(ids), need, replace=False).tolist()
+        picked = [ids[index] for index in chosen]
+        self._texts = [long[index][0] for index in chosen]
         places = np.stack(
             [np.sort(random.choice(np.arange(_EARLIEST, _CONTEXT), per_text, replace=False)) for _ in picked]
         )
@@ -127,12 +132,20 @@ class KLProbe:
         return self.read(edits).log_probs
 
     def read(self, edits: Sequence[Edit] = ()) -> Reading:
-        """States after the last norm and log-probabilities at the sampled positions, from one pass."""
+        """States after the last norm and log-probabilities at the sampled positions, from one pass.
+
+        Raises
+        ------
+        ConfigError
+            If an edit acts on generated tokens, of which there are none, or on a role: the texts are plain.
+        CorpusError
+            If an edit acts on a span that a text does not have.
+        """
         import torch
 
         states: list[Tensor] = []
         found: list[Tensor] = []
-        for prefix, where in self._parts:
+        for prefix, where in self.parts(edits):
             final = forward(self.model, prefix.batch, edits=edits, prefix=prefix, final=True).final
             if final is None:
                 raise ModelError("the model gave no final state")
@@ -141,6 +154,15 @@ class KLProbe:
             with torch.no_grad():
                 found.append(self.model.head(states[-1]).log_softmax(dim=-1))
         return Reading(torch.cat(states), torch.cat(found))
+
+    def parts(self, edits: Sequence[Edit]) -> Iterator[tuple[Prefix, Tensor]]:
+        """Batches of texts with the sampled positions of each, and the tokens marked that the edits' positions name."""
+        wanted = [edit.positions for edit in edits]
+        if "generated" in wanted:
+            raise ConfigError("texts are read and nothing is generated: an edit at 'generated' would change nothing")
+        for part, (prefix, where) in enumerate(self._parts):
+            texts = self._texts[part * _ROWS : (part + 1) * _ROWS]
+            yield replace(prefix, batch=marked(prefix.batch, self.model.tokens, texts, wanted)), where
 
     def kl(self, edits: Sequence[Edit]) -> float:
         """Mean KL(base || edited) over the sampled positions, in nats."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emovec_sae.errors import ConfigError, ModelError
+from emovec_sae.errors import ModelError
 from emovec_sae.models.model import Model
+from emovec_sae.models.positions import marked
 from emovec_sae.models.seam import Edit, Prefix, forward, run_prefix
 from emovec_sae.models.tokens import Batch
 from emovec_sae.sites import Site
@@ -78,7 +79,10 @@ class WordTree:
         dtype = next(model.module.parameters()).dtype
         additive = torch.zeros(sees.shape, dtype=dtype).masked_fill(~sees, torch.finfo(dtype).min)
         ids, mask, positions, additive = (one.to(model.device) for one in (ids, mask, positions, additive[:, None]))
-        return Batch(ids, mask, positions, additive)
+        new = mask.clone()
+        for row, prompt in enumerate(prompts):
+            new[row, : len(prompt)] = False
+        return Batch(ids, mask, positions, additive, new=new)
 
 
 class WordScorer:
@@ -104,6 +108,7 @@ class WordScorer:
     def __init__(self, model: Model, prompts: Sequence[str], words: Sequence[str], *, site: Site) -> None:
         self.model = model
         self.tree = WordTree.grow(model, words)
+        self._texts = list(prompts)
         self.prompts = [tuple(ids) for ids in model.tokens.encode(prompts)]
         self._check()
         self._parts: list[tuple[Prefix, list[int]]] = []
@@ -114,19 +119,20 @@ class WordScorer:
     def log_probs(self, edits: Sequence[Edit] = ()) -> np.ndarray:
         """Natural log-probability of each whole word after each prompt, (prompts, words) float64.
 
+        The words behind a prompt count as generated tokens.
+
         Raises
         ------
         ConfigError
-            If an edit acts on other positions than ``all`` or all but the first: the words behind a prompt are many
-            futures at once.
+            If an edit acts on a role: these prompts are plain texts.
+        CorpusError
+            If an edit acts on a span that a prompt does not have.
         """
-        for edit in edits:
-            if edit.positions not in ("all", AFTER_FIRST):
-                raise ConfigError(
-                    f"word scores take edits at positions 'all' or '{AFTER_FIRST}'; this one acts on '{edit.positions}'"
-                )
         found = []
-        for prefix, lengths in self._parts:
+        for part, (plain, lengths) in enumerate(self._parts):
+            texts = self._texts[part * _ROWS : (part + 1) * _ROWS]
+            batch = marked(plain.batch, self.model.tokens, texts, [edit.positions for edit in edits])
+            prefix = replace(plain, batch=batch)
             final = forward(self.model, prefix.batch, edits=edits, prefix=prefix, final=True).final
             if final is None:
                 raise ModelError("the model gave no final state")

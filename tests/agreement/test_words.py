@@ -85,13 +85,45 @@ def test_a_model_that_ignores_the_mask_is_refused(tiny: Callable[..., Model], mo
         WordScorer(tiny(), ["The river"], ["sadness", "happiness", "anger"], site=Site("resid_post", 1))
 
 
-def test_edits_elsewhere_than_everywhere_are_refused(tiny: Callable[..., Model]) -> None:
-    model = tiny()
-    scorer = WordScorer(model, ["x"], ["a"], site=Site("resid_post", 1))
-    with pytest.raises(ConfigError, match="positions 'all'"):
-        scorer.log_probs([Shift(np.ones(32), site=Site("resid_post", 1), coefficient=1.0, positions="last")])
+@pytest.mark.parametrize("positions", ["prompt", "generated", "last", "from:7", "span:4-9"])
+def test_an_edit_at_some_positions_against_one_word_at_a_time(tiny: Callable[..., Model], positions: str) -> None:
+    model, words, prompts = tiny(), ["sad", "sadness", "cheerful"], ["The river", "A lamp stood"]
+    edit = Shift(
+        np.random.default_rng(0).normal(size=32), site=Site("resid_post", 1), coefficient=3.0, positions=positions
+    )
+    got = WordScorer(model, prompts, words, site=Site("resid_post", 1)).log_probs([edit])
+    for row, prompt in enumerate(prompts):
+        own, offsets = model.tokens.encode_with_offsets([prompt])
+        size = len(own[0])
+        for column, word in enumerate(words):
+            piece = model.tokens.encode([f" {word}"], special=False)[0]
+            ids = torch.tensor([[*own[0], *piece]])
+            moved = {
+                "prompt": range(size), "generated": range(size, ids.shape[1]), "last": range(size - 1, ids.shape[1]),
+                "from:7": range(7, ids.shape[1]),
+                "span:4-9": [at for at, (first, last) in enumerate(offsets[0]) if first < 9 and last > 4],
+            }[positions]  # fmt: skip
+            where = torch.zeros(ids.shape, dtype=torch.bool)
+            where[0, list(moved)] = True
+            every = Shift(edit.unit, site=edit.site, coefficient=3.0)
+            hook = model.module.get_submodule(model.blocks.path(edit.site)).register_forward_hook(
+                lambda _, given, out, where=where, every=every: (
+                    (every(out[0], where), *out[1:]) if isinstance(out, tuple) else every(out, where)
+                )
+            )
+            with torch.no_grad():
+                log_probs = model.module(input_ids=ids).logits[0].log_softmax(-1)
+            hook.remove()
+            told = sum(float(log_probs[size - 1 + at, token]) for at, token in enumerate(piece))
+            assert got[row, column] == pytest.approx(told, abs=1e-4)  # float32: 1e-5 here
+
+
+def test_edits_below_the_prefix_are_refused(tiny: Callable[..., Model]) -> None:
+    scorer = WordScorer(tiny(), ["x"], ["a"], site=Site("resid_post", 1))
     with pytest.raises(ModelError, match=r"resid_post\.0 lie below block 1"):
         scorer.log_probs([Shift(np.ones(32), site=Site("resid_post", 0), coefficient=1.0)])
+    with pytest.raises(ConfigError, match="need the chat template"):
+        scorer.log_probs([Shift(np.ones(32), site=Site("resid_post", 1), coefficient=1.0, positions="role:user")])
 
 
 def test_log_odds_against_a_plain_loop() -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from emovec_sae.cli.main import main
+from emovec_sae.saes.jump_relu import jump_relu
+from emovec_sae.saes.load import load_sae
+from emovec_sae.sites import Site
 from tests.unit.patching_planted import directions, pair, planted
 
 
@@ -57,6 +62,38 @@ def test_all_that_can_be_patched_in_one_table(
     assert json.loads((tmp_path / "p.json").read_text())["skipped"] == [{"pair": "long", "reason": "11 and 10 tokens"}]
 
 
+def test_what_carries_it_at_several_sites_in_one_command(
+    work: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    below = Site("resid_post", 0)  # nothing is written there yet
+    directions(planted(), below).save(tmp_path / "d0.safetensors")
+    rows = planted().sae.directions.numpy().astype(float)
+    early = jump_relu(rows, np.linalg.pinv(rows), np.zeros(len(rows)), threshold=0.05, site=below, name="early")
+    early.sae.save_model(str(tmp_path / "sae0"))
+    early = load_sae(tmp_path / "sae0")
+    replace(planted().parts, site=below, sae_fingerprint=early.fingerprint).save(tmp_path / "parts0.parquet")
+    whats = ["residual", "direction", "latents", "matched-direction", "matched-latents", "random-latents"]
+    options = [part for what in whats for part in ("--what", what)] + ["--k", "1", "--k", "3", "--positions", "spans"]
+    options += ["--directions", str(tmp_path / "d0.safetensors"), "--sae", str(tmp_path / "sae0")]
+    options += ["--decomposition", str(tmp_path / "parts0.parquet"), "--sites", "resid_post.0-1"]
+    out, figures = tmp_path / "c.parquet", tmp_path / "figures"
+    found = told(capsys, work.pairs, *work.model, *work.directions, *work.latents, *options, "--out", str(out),
+                 "--figures", str(figures))  # fmt: skip
+    at = {(row["what"], row["layer"]): row for row in found["recovered"] if row["where"] == "changed word"}
+    whats = {"residual", "direction", "k=1", "k=3", "random, as far as direction", "random, as far as k=1",
+             "random, as far as k=3", "random, k=1", "random, k=3"}  # fmt: skip
+    assert set(at) == {(what, layer) for what in whats for layer in (0, 1)}
+    for what in ("direction", "k=3"):
+        assert at[what, 1]["recovered"] == pytest.approx(1, abs=1e-3)
+        assert abs(at[what, 0]["recovered"]) < 0.1
+    assert {one.name for one in figures.iterdir()} >= {"c.svg", "c.pdf", "c.png", "c.csv", "c.caption.md"}
+    drawn = pd.read_parquet(figures / "c.parquet")
+    assert set(drawn["what"]) == whats - {"random, as far as k=1", "random, k=1"}  # nulls of the largest k alone
+    assert list(pd.read_parquet(out).columns[:8]) == [
+        "pair", "family", "what", "site", "layer", "position", "part", "patched",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
 def test_pairs_of_any_format_give_the_same(
     work: SimpleNamespace, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -95,6 +132,28 @@ def test_bad_input_is_refused_in_a_line(
         ([work.pairs, "--what", "direction", *work.directions, "--sites", "resid_post.0"], "resid_post.1"),
         ([work.pairs, "--sites", "resid_post.7"], "3 blocks"),
         ([work.pairs, "--limit", "0"], "limit is 0"),
+        ([work.pairs, "--positions", "spns"], "did you mean 'spans'"),
+        ([work.pairs, "--positions", "generated"], "patching generates nothing"),
+        ([work.pairs, "--positions", "role:user"], "need the chat template"),
+        ([work.pairs, "--positions", "span:400-410"], "lie outside of a prompt"),
+        (
+            [
+                work.pairs,
+                "--what",
+                "latents",
+                "--sae",
+                "a",
+                "--sae",
+                "b",
+                "--sae-id",
+                "1",
+                "--sae-id",
+                "2",
+                "--sae-id",
+                "3",
+            ],
+            "2 --sae and 3 --sae-id",
+        ),
         ([str(half)], "no column 'target_answer'"),
         ([str(same)], "are the same"),
         ([str(tmp_path / "none.jsonl")], "none.jsonl"),

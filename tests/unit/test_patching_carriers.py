@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
+from emovec_sae.charts.carriers import carriers as carriers_chart
 from emovec_sae.errors import ConfigError, StoreError
 from emovec_sae.interventions.patches.alignment import AlignedPair, balanced
 from emovec_sae.interventions.patches.carriers import AsFar, InSpan, SomeLatents
@@ -130,3 +131,20 @@ def test_another_emotion_needs_another(known: SimpleNamespace) -> None:
     elsewhere = replace(directions(known, Site("resid_post", 0)), emotions=("sad", "glad"))
     with pytest.raises(ConfigError, match="draws another emotion, and the sets of directions share 1"):
         patch(known.model, pd.DataFrame([pair()]), what="other_direction", directions=[directions(known), elsewhere])
+
+
+@pytest.mark.parametrize(("part", "panels"), [(0.05, 4), (0.8, 2)])
+def test_small_parts_are_drawn_alone_too(part: float, panels: int) -> None:
+    rows = [
+        {"what": what, "site": f"resid_post.{layer}", "layer": layer, "where": where, "recovered": value,
+         "low": value - 0.01, "high": value + 0.01, "n": 9}
+        for what, value in (("residual", 0.9), ("direction", part), ("k=16", part / 2),
+                            ("random, as far as k=16", 0.0), ("random, as far as subspace", 0.0))
+        for layer in (3, 6) for where in ("changed word", "last token")
+    ]  # fmt: skip
+    told = carriers_chart(pd.DataFrame(rows)).to_dict()
+    titles = [panel["title"]["text"] for row in told["vconcat"] for panel in row["hconcat"]]
+    assert titles[:2] == ["changed word", "last token"]
+    assert titles[2:] == [f"{one}, parts alone" for one in titles[:2]][: panels - 2]
+    shapes = told["vconcat"][0]["hconcat"][0]["layer"][-1]["encoding"]["shape"]["scale"]["range"]
+    assert "stroke" not in shapes  # it has no area, so a filled mark of it cannot be seen

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pandas as pd
 
-from emovec_sae.errors import ConfigError, suggest
+from emovec_sae.errors import ConfigError, CorpusError, suggest
 from emovec_sae.models.model import Model
+from emovec_sae.models.positions import HOW, NAMES, locate
+from emovec_sae.models.positions import Positions as EditPositions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,8 +20,9 @@ if TYPE_CHECKING:
 PARTS = ("changed word", "just after", "between", "last token")
 """Where a token stands, in words that fit every pair."""
 
-Positions = Literal["tokens", "spans"] | Sequence[str] | Sequence[int]
-"""Places to patch: every token, every part as a whole, named parts as wholes, or tokens counted from the end."""
+Positions = Literal["tokens", "spans"] | str | Sequence[str] | Sequence[int]
+"""Places to patch: every token, every part as a whole, named parts as wholes, tokens counted from the end, or what an
+edit's positions name (``all``, ``last``, ``from:N``, ``span:FIRST-LAST``, ``role:user``) as a whole."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class AlignedPair:
     emotion
         Whose direction or latents are patched for this pair (its `emotion`, else its `source_emotion`), None where none
         is known.
+    marked
+        Tokens of the target that an edit's positions name; None where parts are patched.
     """
 
     id: str
@@ -51,6 +57,7 @@ class AlignedPair:
     last: int
     source_last: int
     emotion: str | None = None
+    marked: tuple[int, ...] | None = None
 
     def part(self, position: int) -> str:
         """Name of a token's place, one of `PARTS`."""
@@ -69,7 +76,17 @@ class AlignedPair:
             answers=(self.answers[1], self.answers[0]),
             last=self.source_last,
             source_last=self.last,
+            marked=None if self.marked is None else self._onto_source(self.marked),
         )
+
+    def _onto_source(self, marked: Sequence[int]) -> tuple[int, ...]:
+        """The source's tokens that stand where these of the target's stand; a span of uneven length goes as a whole."""
+        if self.source_last == self.last:
+            return tuple(marked)
+        found = {one + (self.source_last - self.last if one > self.last else 0) for one in marked}
+        inside = set(range(self.first, self.source_last + 1))
+        touched = any(self.first <= one <= self.last for one in marked)
+        return tuple(sorted((found - inside) | (inside if touched else set())))
 
     def onto_target(self, source: Tensor) -> Tensor:
         """Values of the source's tokens, (source tokens, d), at the places of the target's, (target tokens, d).
@@ -92,6 +109,8 @@ class AlignedPair:
         """
         tokens, even = range(self.first, len(self.target)), self.source_last == self.last
         singles = tokens if even else tokens[self.last + 1 - self.first :]  # an uneven span goes as a whole
+        if self.marked is not None:
+            return self._marked(str(positions), even=even)
         if positions == "tokens":
             whole = [] if even else [("changed word", tuple(tokens[: self.last + 1 - self.first]))]
             return whole + [(self.part(one), (one,)) for one in singles]
@@ -102,21 +121,47 @@ class AlignedPair:
         spans = [(name, tuple(one for one in tokens if self.part(one) == name)) for name in names]
         return [(name, some) for name, some in spans if some]
 
+    def _marked(self, name: str, *, even: bool) -> list[tuple[str, tuple[int, ...]]]:
+        """The marked tokens from the changed word on, as one place."""
+        found = {one for one in self.marked or () if one >= self.first}
+        if not even and any(one <= self.last for one in found):
+            found |= set(range(self.first, self.last + 1))
+        return [(name, tuple(sorted(found)))] if found else []
 
-def check_positions(positions: Positions) -> None:
+
+def of_an_edit(positions: Positions, *, chat: bool = False) -> EditPositions | None:
+    """Read positions that are written as those of an edit; None for parts and tokens.
+
+    Raises
+    ------
+    ConfigError
+        If they are neither, or name tokens that no pair has.
+    """
+    if not isinstance(positions, str) or positions in ("tokens", "spans"):
+        return None
+    if positions not in NAMES and not positions.startswith(("from:", "span:", "role:")):
+        raise ConfigError(
+            f"positions is '{positions}'{suggest(positions, ('tokens', 'spans', *NAMES, *PARTS))}; it must be tokens, "
+            f"spans, a list of parts ({', '.join(PARTS)}), a list of numbers from the end such as [-1], or {HOW}"
+        )
+    found = EditPositions.parse(positions)
+    if found.kind == "generated" or found.role == "assistant":
+        raise ConfigError(f"patching generates nothing: no token lies at '{positions}'")
+    if found.kind == "role" and not chat:
+        raise ConfigError(f"positions '{positions}' need the chat template (chat=True); these pairs are plain texts")
+    return found
+
+
+def check_positions(positions: Positions, *, chat: bool = False) -> None:
     """Refuse what names no place.
 
     Raises
     ------
     ConfigError
-        If a part is unknown, a number is not negative, or nothing is named.
+        If a part is unknown, a number is not negative, nothing is named, or no token can lie there.
     """
+    of_an_edit(positions, chat=chat)
     if isinstance(positions, str):
-        if positions not in ("tokens", "spans"):
-            raise ConfigError(
-                f"positions is '{positions}'{suggest(positions, ('tokens', 'spans', *PARTS))}; it must be tokens, "
-                f"spans, a list of parts ({', '.join(PARTS)}), or a list of numbers from the end such as [-1]"
-            )
         return
     if not positions:
         raise ConfigError("positions is an empty list; name at least one part or token")
@@ -130,7 +175,12 @@ def check_positions(positions: Positions) -> None:
 
 
 def align(
-    model: Model, pairs: pd.DataFrame, *, by: Literal["token", "span"] = "token"
+    model: Model,
+    pairs: pd.DataFrame,
+    *,
+    by: Literal["token", "span"] = "token",
+    positions: Positions = "tokens",
+    chat: bool = False,
 ) -> tuple[list[AlignedPair], pd.DataFrame]:
     """Tokenise pairs and keep those that align and have one-token answers.
 
@@ -143,6 +193,10 @@ def align(
     by
         ``token``: both texts have equally many tokens. ``span``: the differing spans may differ in length; where one is
         empty (an insertion) it is widened by the token after it.
+    positions
+        Where these are an edit's, the tokens that they name in the target text are marked in each pair.
+    chat
+        Read the texts as a user's messages in the chat template; the answer is then the reply's first token.
 
     Returns
     -------
@@ -161,7 +215,7 @@ def align(
     found: list[AlignedPair] = []
     skipped: list[dict[str, str]] = []
     for row in pairs.to_dict("records"):
-        one = _aligned(model, row, by)
+        one = _aligned(model, row, by, of_an_edit(positions, chat=chat), chat=chat)
         if isinstance(one, str):
             skipped.append({"pair": str(row["id"]), "reason": one})
         else:
@@ -181,9 +235,15 @@ def balanced(pairs: Sequence[AlignedPair], limit: int | None) -> list[AlignedPai
     return [pairs[index] for index in sorted(index for _, index in sorted(rounds)[:limit])]
 
 
-def _aligned(model: Model, row: dict[Any, Any], by: str) -> AlignedPair | str:
+def _aligned(
+    model: Model, row: dict[Any, Any], by: str, place: EditPositions | None, *, chat: bool
+) -> AlignedPair | str:
     """The pair, or why it cannot be used."""
-    source, target = model.tokens.encode([row["source"], row["target"]])
+    try:
+        (target,), named = locate(model.tokens, [row["target"]], [] if place is None else [str(place)], chat=chat)
+        (source,), _ = locate(model.tokens, [row["source"]], [], chat=chat)
+    except CorpusError as error:  # a span that this text does not have
+        return str(error)
     answers = model.tokens.encode([row["source_answer"], row["target_answer"]], special=False)
     if source == target:
         return "source and target are the same"
@@ -201,8 +261,16 @@ def _aligned(model: Model, row: dict[Any, Any], by: str) -> AlignedPair | str:
     family = str(row["family"]) if isinstance(row.get("family"), str) else "all"
     return AlignedPair(
         str(row["id"]), family, tuple(source), tuple(target), (answers[0][0], answers[1][0]),
-        first, len(target) - after - 1, len(source) - after - 1, emotion,
+        first, len(target) - after - 1, len(source) - after - 1, emotion, _marked(place, named, len(target)),
     )  # fmt: skip
+
+
+def _marked(place: EditPositions | None, named: Mapping[str, list[np.ndarray]], size: int) -> tuple[int, ...] | None:
+    if place is None:
+        return None
+    if place.named:
+        return tuple(np.flatnonzero(named[str(place)][0]).tolist())
+    return tuple(range({"from": place.first, "last": size - 1}.get(place.kind, 0), size))
 
 
 def _span(source: list[int], target: list[int]) -> tuple[int, int] | str:

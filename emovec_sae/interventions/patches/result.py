@@ -209,14 +209,21 @@ class Patching:
         return found | ({"agreement": self.agreement().to_dict("records")} if "attributed" in self.cells else {})
 
     def plot(self) -> alt.TopLevelMixin:
-        """The map: a heat map, or, where several things were moved, their curves over layers beside each other."""
-        if len(self.whats) > 1:
-            from emovec_sae.charts.carriers import carriers
+        """The map: a heat map, or, where several things were moved, their curves over layers beside each other.
 
-            return carriers(self.map())
+        Of the nulls of latents only those of the largest k are drawn.
+        """
         from emovec_sae.charts import draw
 
-        return draw("patching", self.map())
+        return draw(*self._drawn())
+
+    def draw(self, folder: str | Path, name: str = "patching") -> list[Path]:
+        """Write the figure in every format with the plotted table, its caption and provenance."""
+        from emovec_sae.charts import caption, draw, save_chart
+
+        family, table = self._drawn()
+        told = caption(family, table)
+        return save_chart(draw(family, table), folder, name, table=table, provenance=self.provenance, caption=told)
 
     def save(self, path: str | Path) -> Path:
         """Write the cells as Parquet, with a JSON file of the skipped pairs and the provenance beside it."""
@@ -226,6 +233,15 @@ class Patching:
         facts = {"skipped": self.skipped.to_dict("records"), "provenance": self.provenance}
         write_json(path.with_suffix(".json"), facts)
         return path
+
+    def _drawn(self) -> tuple[str, pd.DataFrame]:
+        """The family of charts, and the table that is drawn."""
+        if len(self.whats) == 1:
+            return "patching", self.map()
+        sizes = [int(what.rpartition("k=")[2]) for what in self.whats if "k=" in what]
+        nulls = [one for one in self.whats if "random" in one and "k=" in one and not one.endswith(f"k={max(sizes)}")]
+        table = self.map()
+        return "carriers", table[~table["what"].isin(nulls)].reset_index(drop=True)
 
     def _by_pair(self) -> pd.DataFrame:
         """What was moved, and the whole difference, in each pair at each site and part."""
@@ -264,7 +280,8 @@ class Patching:
 
     def _ordered(self, found: pd.DataFrame, extra: Sequence[str]) -> pd.DataFrame:
         """Things in the order asked for, layers upward, places in the order of the text."""
-        found["where"] = pd.Categorical(found["where"], PARTS, ordered=True)
+        places = [*PARTS, *(one for one in dict.fromkeys(found["where"]) if one not in PARTS)]
+        found["where"] = pd.Categorical(found["where"], places, ordered=True)
         found["what"] = pd.Categorical(found["what"], self.whats, ordered=True)
         found = found.sort_values([*extra, "what", "layer", "where"], kind="stable")
         return found.astype({"where": str, "what": str}).reset_index(drop=True)

@@ -191,7 +191,7 @@ class PatchingSection(Section):
     pairs: str = "pairs"
     """Packaged name, or a path relative to the study file."""
     limit: int | None = Field(default=16, gt=0)
-    """Use the first so many pairs that align; None uses all."""
+    """So many of the pairs that align, of every family equally many; None uses all."""
     sites: str = "resid_post.*"
     """Sites to patch."""
 

@@ -69,10 +69,11 @@ def carriers(frame: pd.DataFrame) -> alt.VConcatChart:
     if 0 < len(parts) < len(table) and near[1] < _SMALL * domain[1]:  # the whole state presses all else on the axis
         for place in places:
             panels.append(_panel(parts[parts["where"] == place], f"{place}, parts alone", styles, near, wide))
+    over = "families of pairs" if "clusters" in table and (table["clusters"] < table["n"]).any() else "pairs"
     title = heading(
         "What carries the feeling from one text into the other",
         f"n = {span(table['n'])} pairs a point; recovered fraction of the logit difference (0 nothing, 1 all of it)",
-        "bands and bars: 95 % intervals over the pairs",
+        f"bands and bars: 95 % intervals over the {over}",
     )
     pairs = [alt.hconcat(*panels[at : at + across], spacing=18) for at in range(0, len(panels), across)]
     return theme.dress(alt.vconcat(*pairs, spacing=14).properties(title=title))

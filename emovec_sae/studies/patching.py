@@ -22,4 +22,5 @@ def patching_stage(run: Run, context: Context) -> None:
 
     outputs = ["patching.parquet", "patching.json", "tables/patching.parquet"]
     settings = {**section.model_dump(), "model": context.study.model.model_dump(), "seed": context.study.seed}
+    settings["limit over"] = "families"  # runs of before took the first pairs of the file, which are of one family
     run.stage("patching", "patch activations between minimal pairs", settings=settings, outputs=outputs, work=work)

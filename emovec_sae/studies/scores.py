@@ -154,9 +154,9 @@ def _patching(context: Context) -> list[dict[str, Any]]:
     rows = []
     for one in here[here["where"].isin(["changed word", "last token"])].to_dict("records"):
         found: dict[str, Any] = {str(key): value for key, value in one.items()} | {"value": one["recovered"]}
-        rows.append(
-            _row("patching", f"recovered at {context.site}, {one['where']}", found, "whole residual, over pairs")
-        )
+        over = "pairs" if one["clusters"] == one["n"] else f"{one['clusters']:.0f} families of pairs"
+        note = f"whole residual, interval over {over}"
+        rows.append(_row("patching", f"recovered at {context.site}, {one['where']}", found, note))
     by_part = frame.set_index(["layer", "where"])["recovered"].unstack()  # pivot_table would drop a column of NaN
     later = by_part.index[by_part["last token"] > by_part["changed word"]]
     if len(later):

@@ -113,6 +113,8 @@ class GridSection(Section):
     """k of the arms without the first k latents."""
     clamped: list[int] = []
     """k of the clamped arms."""
+    turns: int | None = Field(default=None, gt=0)
+    """Run these in the first so many turns of a rotation; None runs them in all."""
 
 
 class InterventionsSection(Section):
@@ -140,6 +142,8 @@ class InterventionsSection(Section):
     fits and selects on all groups."""
     instruction: bool = False
     """Add the arm that is told in words to feel the emotion, for the emotions of arms_for: the ceiling."""
+    prompts: int | None = Field(default=None, gt=0)
+    """The first so many prompts of each kind marked report; None takes all 24."""
     fidelity: bool = False
     """Measure explained KL and the downstream cosine of every arm of an emotion; one more pass a cell."""
     random_draws: int = Field(default=4, gt=0)

@@ -187,6 +187,8 @@ def _add_turn(plan: Plan, context: Context, turn: _Turn, emotions: list[str], cu
     if sources is not None and sources.amplified:
         write_json(_amplified_file(context, sources.prompts), {str(key): two for key, two in sources.amplified.items()})
     for part in parts:
+        if part.turns is not None and turn.number >= part.turns:
+            continue
         own = context.emotions(part.emotions) if part.emotions else []
         add(raw_arms(turn.directions, own), part.levels)
         for name in part.selectors:

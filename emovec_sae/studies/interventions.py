@@ -29,6 +29,8 @@ def interventions_stage(run: Run, context: Context) -> None:
         lexicon = contrast_words(load_lexicon(), use="held_out", emotions=emotions)
         words = [word for some in lexicon.values() for word in some]
         prompts = load_prompts(kind=["word_third", "word_first"], use="report")
+        if section.prompts is not None:
+            prompts = prompts.groupby("kind").head(section.prompts)
         scorer = WordScorer(model, prompts["text"].tolist(), words, site=site)
         probe = KLProbe(
             model, context.neutral.frame["text"].tolist(), site=site, positions=section.positions,
@@ -89,7 +91,7 @@ def _cells(context: Context, emotions: list[str]) -> Path:
     usual = type(section)()  # what has its default leaves the cells of earlier versions where they are
     settings |= {
         name: value
-        for name, value in (("per_text", section.per_text), ("folds", section.folds))
+        for name, value in (("per_text", section.per_text), ("folds", section.folds), ("prompts", section.prompts))
         if value != getattr(usual, name)
     }
     settings |= {"residual norm": context.directions.residual_norm}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from emovec_sae.models.model import Model
 
 
+@pytest.mark.timeout(900)
 def test_the_tutorial_runs(smollm: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "docs" / "_site"))
     spec = importlib.util.spec_from_file_location("tutorial_notebook", ROOT / "docs" / "_site" / "notebook.py")

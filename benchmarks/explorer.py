@@ -22,14 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import uvicorn
 
 from emovec_sae.corpora import load_corpus
 from emovec_sae.models.tokens import pad
 from emovec_sae.report.app.desk import Desk
 from emovec_sae.report.app.explorer import Explorer
 from emovec_sae.report.app.material import Material, open_material
-from emovec_sae.report.app.server import bind, make_app
+from emovec_sae.report.app.server import bind, make_server
 
 PROMPT = "Describe the room that you are in."
 
@@ -99,7 +98,7 @@ def main() -> int:
     material = open_material(options.run)
     material.model.module.generation_config.eos_token_id = None  # pyright: ignore[reportOptionalMemberAccess]
     explorer, desk = Explorer(material), Desk()
-    server = uvicorn.Server(uvicorn.Config(make_app(explorer, desk), log_level="warning", lifespan="off", ws="none"))
+    server = make_server(explorer, desk, host="127.0.0.1")
     threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True).start()
     port = sock.getsockname()[1]
     emotion = explorer.start().emotions[0]

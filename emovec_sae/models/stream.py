@@ -119,13 +119,13 @@ class _Plan:
 def _prepare(model: Model, batch: Batch, **options: Any) -> _Plan:
     """Let transformers prepare a generation (its logits processors, stopping criteria and cache) and stop there."""
 
-    def capture(
+    def _capture(
         _module: Any, _ids: Tensor, *, logits_processor: Any, stopping_criteria: Any, past_key_values: Any, **_: Any
     ) -> _Plan:
         return _Plan(logits_processor, stopping_criteria, past_key_values)
 
     settings = {**options, "do_sample": "temperature" in options, "pad_token_id": model.tokens.pad_id}
-    found: Any = model.module.generate(**batch.inputs(), custom_generate=capture, **settings)  # pyright: ignore[reportCallIssue]
+    found: Any = model.module.generate(**batch.inputs(), custom_generate=_capture, **settings)  # pyright: ignore[reportCallIssue]
     return found
 
 

@@ -130,6 +130,13 @@ def test_other_mixes_are_matched_by_a_measurement(opened: Material) -> None:
     assert matcher.match(Mix.of(opened, ["e0"], [0.1]), 4).how == "run"
 
 
+def test_the_length_of_a_mix_is_told_before_it_is_written(explorer: Explorer, opened: Material) -> None:
+    found = explorer.length({"emotions": "e0,e1", "strengths": "0.2,0.1"})
+    units = opened.directions.units
+    assert found == {"length": pytest.approx(float(np.linalg.norm(0.2 * units[0] + 0.1 * units[1]))), "refused": []}
+    assert explorer.length({"emotions": "e9", "strengths": "1"})["refused"]
+
+
 # The limit
 
 

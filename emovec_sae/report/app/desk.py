@@ -56,7 +56,7 @@ class Desk:
         self._quick: deque[Job] = deque()
         self._turns: deque[Job] = deque()
         self._waiting: deque[Job] = deque()
-        self._running = 0
+        self._running = self._taking = 0
         self._work = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="explorer", daemon=True)
@@ -76,13 +76,19 @@ class Desk:
                 raise Busy(f"{MOST_WAITING} requests wait already; try again in a minute")
             if job.quick:
                 self._quick.append(job)
-            elif len(self._turns) + self._running < AT_ONCE:
+            elif len(self._turns) + self._taking < AT_ONCE:
                 self._turns.append(job)
             else:
                 self._waiting.append(job)
                 job.told("waiting", len(self._waiting) - 1)
             self._work.notify()
         return job
+
+    @property
+    def jobs(self) -> int:
+        """Jobs that take turns or wait for one."""
+        with self._work:
+            return len(self._quick) + len(self._turns) + len(self._waiting) + self._running
 
     def close(self) -> None:
         """Let the thread end after its present step."""
@@ -99,10 +105,10 @@ class Desk:
                 if self._closed:
                     return
                 job = self._quick.popleft() if self._quick else self._turns.popleft()
-                self._running = int(not job.quick)
+                self._running, self._taking = 1, int(not job.quick)
             more = self._step(job)
             with self._work:
-                self._running = 0
+                self._running = self._taking = 0
                 if more:
                     (self._quick if job.quick else self._turns).append(job)
                 while self._waiting and len(self._turns) < AT_ONCE:

@@ -10,7 +10,7 @@ from emovec_sae.report.app.answers import answers
 from emovec_sae.report.app.doses import Matcher
 from emovec_sae.report.app.guard import Limit, limit_of
 from emovec_sae.report.app.latents import Dashboards
-from emovec_sae.report.app.mix import MOST
+from emovec_sae.report.app.mix import MOST, Mix, length
 from emovec_sae.report.app.patches import patch_map
 from emovec_sae.report.app.requests import (
     MOST_PROMPT,
@@ -97,6 +97,12 @@ class Explorer:
         """The state that an address means (`state`), and what in it was refused (`refused`, a line each)."""
         found, refused = parse(self.material, query, self.start())
         return {"state": found.plain(), "refused": refused}
+
+    def length(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """The length of the mix in an address (`length`, in mean residual norms), or why there is none (`refused`)."""
+        found, refused = parse(self.material, query, State())
+        mix = Mix.of(self.material, found.emotions, found.strengths)
+        return {"length": length(mix.raw(self.material)), "refused": refused}
 
     def answers(self, given: Any) -> Generator[dict[str, Any]]:
         """Answers side by side; see `emovec_sae.report.app.answers`."""

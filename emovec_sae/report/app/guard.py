@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emovec_sae.errors import ConfigError
@@ -140,8 +139,3 @@ def _belongs(material: Material) -> dict[str, Any]:
         "model": material.model.fingerprint,
         "dtype": material.model.dtype,
     }
-
-
-def measured_at(run: str | Path) -> bool:
-    """Whether a run's folder has a measured limit."""
-    return (Path(run) / FILE).is_file()

@@ -7,7 +7,7 @@ import ipaddress
 import json
 import socket
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,7 @@ class Service:
             Route("/", self.page),
             Route("/api/facts", self.facts),
             Route("/api/state", self.state),
+            Route("/api/length", self.length),
             Route("/api/answers", self.answers, methods=["POST"]),
             Route("/api/heat", self.heat, methods=["POST"]),
             Route("/api/latent/{latent:int}", self.latent),
@@ -83,6 +84,10 @@ class Service:
     async def state(self, request: Request) -> Response:
         """What an address means."""
         return _json(self.explorer.state(dict(request.query_params)))
+
+    async def length(self, request: Request) -> Response:
+        """How long a mix is, for the gauge."""
+        return _json(self.explorer.length(dict(request.query_params)))
 
     async def answers(self, request: Request) -> Response:
         """Answers side by side, a JSON object a line."""
@@ -103,27 +108,28 @@ class Service:
     def _lines(self, steps: Iterable[Any], *, quick: bool = False) -> Response:
         """What is refused comes as a line of kind ``error``: browsers write other statuses into their console."""
 
-        async def lines() -> AsyncGenerator[bytes]:
-            async for kind, item in self._work(steps, quick=quick):
-                told = item
-                if kind == "error":
-                    told = {"kind": "error", "error": told_of(item)}
-                elif kind == "waiting":
-                    told = {"kind": "waiting", "before": item}
-                if kind != "end":
-                    yield json.dumps(plain(told), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        async def _lines() -> AsyncGenerator[bytes]:
+            async with aclosing(self._work(steps, quick=quick)) as work:
+                async for kind, item in work:
+                    told = item
+                    if kind == "error":
+                        told = {"kind": "error", "error": told_of(item)}
+                    elif kind == "waiting":
+                        told = {"kind": "waiting", "before": item}
+                    if kind != "end":
+                        yield json.dumps(plain(told), ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
-        return StreamingResponse(lines(), media_type="application/x-ndjson")
+        return StreamingResponse(_lines(), media_type="application/x-ndjson")
 
     async def _work(self, steps: Iterable[Any], *, quick: bool) -> AsyncGenerator[tuple[str, Any]]:
         """Do steps in the desk's thread, and give what it tells; whoever leaves ends the job."""
         loop, told = asyncio.get_running_loop(), asyncio.Queue[tuple[str, Any]]()
 
-        def tell(kind: str, item: Any) -> None:
+        def _tell(kind: str, item: Any) -> None:
             with suppress(RuntimeError):  # the server has ended meanwhile
                 loop.call_soon_threadsafe(told.put_nowait, (kind, item))
 
-        job = Job(iter(steps), tell, quick=quick)
+        job = Job(iter(steps), _tell, quick=quick)
         try:
             self.desk.submit(job)
             while True:
@@ -156,10 +162,10 @@ def make_app(explorer: Explorer, desk: Desk, *, hosts: list[str] | None = None) 
         point here is thus refused.
     """
 
-    async def failed(_request: Request, error: Exception) -> Response:
+    async def _failed(_request: Request, error: Exception) -> Response:
         return _json({"error": told_of(error)}, status=400 if isinstance(error, EmovecError) else 500)
 
-    async def missing(_request: Request, error: Exception) -> Response:
+    async def _missing(_request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
         return _json({"error": f"there is nothing here (HTTP {status})"}, status=status)
 
@@ -167,7 +173,7 @@ def make_app(explorer: Explorer, desk: Desk, *, hosts: list[str] | None = None) 
     app = Starlette(
         routes=Service(explorer, desk).routes(),
         middleware=[Middleware(_Headers), *middleware],
-        exception_handlers={EmovecError: failed, HTTPException: missing, Exception: failed},
+        exception_handlers={EmovecError: _failed, HTTPException: _missing, Exception: _failed},
     )
     app.router.redirect_slashes = False
     return app
@@ -180,13 +186,13 @@ class _Headers:
         self.app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async def with_headers(message: Any) -> None:
+        async def _with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
                 extra = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
                 message = {**message, "headers": [*message["headers"], *extra]}
             await send(message)
 
-        await self.app(scope, receive, with_headers if scope["type"] == "http" else send)
+        await self.app(scope, receive, _with_headers if scope["type"] == "http" else send)
 
 
 async def _body(request: Request) -> Any:
@@ -241,6 +247,24 @@ def local(host: str) -> bool:
         return False
 
 
+def make_server(explorer: Explorer, desk: Desk, *, host: str) -> uvicorn.Server:
+    """A server that was not started yet.
+
+    Parameters
+    ----------
+    explorer, desk
+        Who answers, and where.
+    host
+        The host that was asked for; on the loopback, other names are refused.
+    """
+    names = ["localhost", "127.0.0.1", "[", host] if local(host) else None
+    config = uvicorn.Config(
+        make_app(explorer, desk, hosts=names), log_level="warning", access_log=False, server_header=False,
+        lifespan="off", ws="none", timeout_graceful_shutdown=2,
+    )  # fmt: skip
+    return uvicorn.Server(config)
+
+
 def serve(explorer: Explorer, sock: socket.socket, *, host: str) -> None:
     """Serve until interrupted.
 
@@ -251,16 +275,11 @@ def serve(explorer: Explorer, sock: socket.socket, *, host: str) -> None:
     sock
         From `bind`.
     host
-        The host that was asked for; on the loopback, other names are refused.
+        As in `make_server`.
     """
     desk = Desk()
-    names = ["localhost", "127.0.0.1", "[", host] if local(host) else None
-    app = make_app(explorer, desk, hosts=names)
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, lifespan="off", ws="none",
-        timeout_graceful_shutdown=2,
-    )  # fmt: skip
     try:
-        uvicorn.Server(config).run(sockets=[sock])
+        with suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
+            make_server(explorer, desk, host=host).run(sockets=[sock])
     finally:
         desk.close()

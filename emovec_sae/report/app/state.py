@@ -116,12 +116,12 @@ def _float(name: str, text: str) -> float:
 
 
 def _whole(least: int, most: int) -> Callable[[Material, str, str], int]:
-    def reader(_material: Material, name: str, text: str) -> int:
+    def _reader(_material: Material, name: str, text: str) -> int:
         if not (text.isascii() and text.isdigit() and len(text) < 12 and least <= int(text) <= most):
             raise ConfigError(f"{name} in the address is '{text[:20]}'; it must be a whole number, {least} to {most}")
         return int(text)
 
-    return reader
+    return _reader
 
 
 def _latent(material: Material, name: str, text: str) -> int:
@@ -136,19 +136,19 @@ def _temperature(_material: Material, name: str, text: str) -> float:
 
 
 def _one_of(known: tuple[str, ...]) -> Callable[[Material, str, str], str]:
-    def reader(_material: Material, name: str, text: str) -> str:
+    def _reader(_material: Material, name: str, text: str) -> str:
         if text not in known:
             raise ConfigError(f"{name} in the address is '{text[:20]}'{suggest(text, known)}; it is {', '.join(known)}")
         return text
 
-    return reader
+    return _reader
 
 
 def _text(most: int) -> Callable[[Material, str, str], str]:
-    def reader(_material: Material, name: str, text: str) -> str:
+    def _reader(_material: Material, name: str, text: str) -> str:
         return check_text(text, what=f"{name} in the address", most=most) if text else text
 
-    return reader
+    return _reader
 
 
 def _read(material: Material, name: str, text: str) -> str:

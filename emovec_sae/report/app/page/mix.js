@@ -1,7 +1,7 @@
 // Mixing emotions: sliders, and the answers of three arms as they are written.
 
 import { at, fill, make, number, problem } from "./dom.js";
-import { lines } from "./net.js";
+import { get, lines } from "./net.js";
 import { change, state } from "./state.js";
 
 const ARMS = ["none", "raw", "latents"];
@@ -75,11 +75,21 @@ function row(name, place, end) {
   return make("div", { cls: "row" }, label, box, drop, slider);
 }
 
-// The server measures the mix itself; unlike directions add up to less than the sum of their strengths.
-function gauge() {
-  const length = Math.sqrt(state.strengths.reduce((sum, one) => sum + one * one, 0));
+// Directions that are alike add up to more than unlike ones: the server tells how long several are together.
+let measured = 0;
+async function gauge() {
+  const own = ++measured;
+  if (state.strengths.filter(Boolean).length < 2) return shown(Math.max(0, ...state.strengths.map(Math.abs)));
+  await new Promise((done) => { setTimeout(done, 120); });
+  if (own !== measured) return;
+  const query = new URLSearchParams({ emotions: state.emotions.join(","), strengths: state.strengths.join(",") });
+  const found = await get(`api/length?${query}`).catch((error) => problem(error.message));
+  if (found && own === measured) shown(found.length);
+}
+
+function shown(length) {
   const end = at("beyond").checked ? facts.limit.farthest : facts.limit.strength;
-  at("mix-length").textContent = (state.strengths.filter(Boolean).length > 1 ? "about " : "") + number(length);
+  at("mix-length").textContent = number(length);
   at("gauge").style.setProperty("--part", Math.min(1, length / end));
   at("gauge").parentElement.style.setProperty("--end", facts.limit.strength / end);
   at("gauge").parentElement.classList.toggle("over", length > facts.limit.strength + 1e-9);

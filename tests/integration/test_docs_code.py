@@ -44,6 +44,9 @@ def desk(stories: Activations, smollm: Model, tmp_path_factory: pytest.TempPathF
     texts = ev.load_corpus("stories", emotions=["calm", "proud", "sad"], groups="demo").frame
     texts[["text", "emotion", "group"]].to_json(folder / "mine.jsonl", orient="records", lines=True)
     tiny_folder(folder / "checkpoints" / "mine")
+    (folder / "figures").mkdir()
+    for table in ROOT.glob("figures/*.parquet"):  # the published set, which pages redraw
+        shutil.copy2(table, folder / "figures")
     return folder
 
 
@@ -140,5 +143,5 @@ def test_study_files_are_valid(block: Block, tmp_path: Path) -> None:
 
 
 def test_every_block_says_what_it_is() -> None:
-    known = {"python", "sh", "text", "yaml", "json", "bibtex", "html"}
+    known = {"python", "sh", "bash", "text", "yaml", "json", "bibtex", "html"}
     assert {block.kind for block in ALL} <= known

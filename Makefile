@@ -1,6 +1,7 @@
 # demo, test, check, docs and clean; all but the last make .venv when it is missing or out of date.
 #
 #   make demo                                   the embedded run, start to report
+#   make figures                                the published figures again, each from its stored table
 #   make test ARGS="tests/unit -x"              tests, with arguments for pytest
 #   make PYTHON=python3.12 test                 another interpreter (3.11 or newer)
 #   make TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu" demo
@@ -16,10 +17,13 @@ SECOND := .venv/.second-model
 OLD_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PIP = $(BIN)/python -m pip install --disable-pip-version-check
 
-.PHONY: demo test check docs clean
+.PHONY: demo figures test check docs clean
 
 demo: $(READY)
 	$(BIN)/emovec demo $(ARGS)
+
+figures: $(READY)
+	$(BIN)/emovec figures --from figures --out figures
 
 test: $(READY) $(SECOND)
 	$(BIN)/pytest $(ARGS)

@@ -120,8 +120,9 @@ def _panel(table: pd.DataFrame, title: str, name: str, *, extent: float) -> alt.
     scaled = table.assign(**{f"{column}_pc": 100 * table[column] for column in columns})
     scaled["colour"] = [_colour(kind, share) for kind, share in zip(table["kind"], table["share"], strict=True)]
     scaled["said"] = [percent(share, 1 if abs(share) < 0.0995 else 0) for share in table["share"]]
-    # Values stand past the whisker or the bar, whichever reaches further on the positive side.
-    scaled["edge"] = scaled[["share_pc", "high_pc"]].max(axis=1).clip(lower=0)
+    # Values stand past the whisker, the bar or the bracket, whichever reaches further on the positive side.
+    ends = [name for name in ("share_pc", "high_pc", "permuted_high_pc") if name in scaled]
+    scaled["edge"] = scaled[ends].max(axis=1).clip(lower=0)
     y = alt.Y(
         "bar:N",
         sort=list(scaled["bar"]),

@@ -15,6 +15,9 @@ COLUMNS = ("emotion", "selector", "k", "value", "low", "high", "n", "matches")
 MATCH = 0.9
 """An arm matches the raw vector where the lower end of its ratio is at least this."""
 
+POOLED = "all emotions"
+"""What stands for an emotion in rows that pool all of them; the caption counts single ones."""
+
 PICK = "selector"
 _HEIGHT, _REACH = 105, 2.0
 
@@ -53,6 +56,7 @@ def k90(frame: pd.DataFrame) -> alt.VConcatChart:
 def caption(frame: pd.DataFrame) -> str:
     """Write the caption from the numbers of the table."""
     table = require(frame, COLUMNS, family="k90")
+    table = table[table["emotion"] != POOLED] if (table["emotion"] != POOLED).any() else table
     parts: list[str] = []
     for selector, part in table.groupby("selector", sort=False):
         known = part.dropna(subset=["value"])

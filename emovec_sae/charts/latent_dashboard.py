@@ -90,8 +90,10 @@ def _panel(part: pd.DataFrame, name: str, wide: int) -> alt.LayerChart | alt.Cha
     part["said"] = [f"{value:g}" if name == "emotion" else signed(value) for value in part["value"]]
     # Two tokens may look the same once their spaces are gone.
     part["bar"] = part["shown"] + part.groupby("shown").cumcount().map(lambda count: "\u200b" * count)
+    whole = 1 if name == "emotion" else alt.Undefined
+    counted = alt.Axis(tickCount=3, tickMinStep=whole, titleFontSize=9.5, grid=False, format=".3~g")
     base = alt.Chart(rows(part)).encode(
-        x=alt.X("value:Q", title=axis, axis=alt.Axis(tickCount=3, titleFontSize=9.5, grid=False, format=".3~g")),
+        x=alt.X("value:Q", title=axis, axis=counted),
         y=alt.Y(
             "bar:N", sort=list(part["bar"]), title=None,
             axis=alt.Axis(ticks=False, domain=False, labelLimit=84, minExtent=84, labelFontSize=9.5),

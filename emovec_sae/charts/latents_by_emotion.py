@@ -54,20 +54,8 @@ def latents_by_emotion(frame: pd.DataFrame) -> alt.LayerChart | alt.HConcatChart
             axis=alt.Axis.from_dict(axis | {"labelLimit": limit, "labelExpr": f"({_lookup(names)})[datum.value]"}),
         ),
     )
-    ends = [-reach, 0.0, reach]
-    colour = alt.Color(
-        "delta:Q",
-        scale=alt.Scale(domain=[-reach, reach], range=list(theme.DIVERGING), clamp=True, interpolate="lab"),
-        legend=alt.Legend(
-            title="\u0394 \u00d7 decoder norm, in units of |v|",
-            orient="top",
-            gradientLength=180,
-            values=ends,
-            format=".2f",
-        ),
-    )
     cells = base.mark_rect(aria=False, stroke=theme.BACK, strokeWidth=0.6).encode(
-        color=colour, tooltip=["emotion:N", "label:N", alt.Tooltip("delta:Q", format=".3f")]
+        color=_colour(reach), tooltip=["emotion:N", "label:N", alt.Tooltip("delta:Q", format=".3f")]
     )
     marks = base.mark_text(fontSize=9, aria=False).encode(
         text="mark:N", color=alt.condition("datum.dark", alt.value("#ffffff"), alt.value(theme.INK))
@@ -80,6 +68,20 @@ def latents_by_emotion(frame: pd.DataFrame) -> alt.LayerChart | alt.HConcatChart
     if "participation" not in table:
         return theme.dress(heat.properties(title=title))
     return theme.dress(alt.hconcat(heat, _sharing(table, list(names)), spacing=10).properties(title=title))
+
+
+def _colour(reach: float) -> alt.Color:
+    return alt.Color(
+        "delta:Q",
+        scale=alt.Scale(domain=[-reach, reach], range=list(theme.DIVERGING), clamp=True, interpolate="lab"),
+        legend=alt.Legend(
+            title="\u0394 \u00d7 decoder norm, in units of |v|",
+            orient="top",
+            gradientLength=180,
+            values=[-reach, 0.0, reach],
+            format=".2f",
+        ),
+    )
 
 
 def _sharing(table: pd.DataFrame, order: list[str]) -> alt.Chart:

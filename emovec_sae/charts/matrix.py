@@ -50,13 +50,9 @@ def matrix(
     cell = max(theme.room(cell * count, beside=beside + (110 if across else 0)) // count, 5)
     written = written and cell >= _ROOM
     low, high = _ends(table["value"], diverging=diverging)
-    middle = (low + high) / 2
-    strong = (
-        (table["value"] - middle).abs() > 0.5 * (high - middle)
-        if diverging
-        else table["value"] > low + 0.55 * (high - low)
+    table = table.assign(
+        text=[signed(value) for value in table["value"]], strong=_strong(table["value"], low, high, diverging=diverging)
     )
-    table = table.assign(text=[signed(value) for value in table["value"]], strong=strong)
     colours = list(theme.DIVERGING if diverging else theme.SEQUENTIAL)
     colour = alt.Color(
         "value:Q",
@@ -103,6 +99,13 @@ def _ends(values: pd.Series, *, diverging: bool) -> tuple[float, float]:
         reach = max(abs(low), abs(high), 1e-9)
         return -reach, reach
     return min(low, 0.0), max(high, low + 1e-9)
+
+
+def _strong(values: pd.Series, low: float, high: float, *, diverging: bool) -> pd.Series:
+    """Which cells are so dark that numbers on them must be white."""
+    if diverging:
+        return values.abs() > 0.5 * high
+    return values > low + 0.55 * (high - low)
 
 
 def _axis(angle: int, cell: int) -> alt.Axis:

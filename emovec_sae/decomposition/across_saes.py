@@ -65,11 +65,11 @@ class SelectedMatches:
 
     def plot(self) -> alt.VConcatChart:
         """Draw both shares with their intervals beside chance."""
-        from emovec_sae.charts.score_dots import score_dots
+        from emovec_sae.charts import draw
 
         names = {"matched": "has a partner in the other SAE", "selected": "its partner is selected too"}
         told = self.summary().assign(check=f"the first {self.k} latents of an emotion")
-        return score_dots(told.assign(number=told["number"].map(names)), title="Selected latents across SAEs")
+        return draw("score_dots", told.assign(number=told["number"].map(names)), title="Selected latents across SAEs")
 
     def facts(self) -> dict[str, Any]:
         """JSON-serialisable summary."""

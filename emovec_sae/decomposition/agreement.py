@@ -68,9 +68,9 @@ class Agreement:
 
     def plot(self) -> alt.LayerChart:
         """Draw the mean overlap of each pair as a heat map."""
-        from emovec_sae.charts.agreement import agreement as draw
+        from emovec_sae.charts import draw
 
-        return draw(self.frame(), k=self.k, n_latents=self.n_latents)
+        return draw("agreement", self.frame(), k=self.k, n_latents=self.n_latents)
 
     def facts(self) -> dict[str, Any]:
         """JSON-serialisable summary."""

@@ -219,7 +219,11 @@ def _decompose_one(work: _Work, row: int, e: int, chance: ContrastNulls) -> _Don
         decoder_cosine=(whole.along[e, top] / whole.squared[e].sqrt()).cpu().numpy(),
         firing_rate=cells.firing_rate[top],
         cohens_d=delta / work.spread[top],
-        more={**_rates(cells, e, top), **({} if work.tests is None else _tested(work.tests, row, top))},
+        more={
+            **_rates(cells, e, top),
+            **_permuted(chance.permuted_shares),
+            **({} if work.tests is None else _tested(work.tests, row, top)),
+        },
     )
     summary: dict[str, object] = {
         "emotion": cells.emotions[e],
@@ -245,6 +249,14 @@ def _rates(cells: Cells, e: int, top: np.ndarray) -> dict[str, np.ndarray]:
         "emotion_text_rate": cells.fired_texts[e, top] / n_texts[e],
         "text_rate": cells.fired_texts[:, top].sum(0) / n_texts.sum(),
     }
+
+
+def _permuted(shares: np.ndarray) -> dict[str, np.ndarray]:
+    """What permuted labels give at each rank: 95 % of the draws."""
+    if len(shares) == 0:
+        return {}
+    low, high = np.quantile(shares, [0.025, 0.975], axis=0)
+    return {"permuted_low": low, "permuted_high": high}
 
 
 def _tested(tests: Significance, row: int, top: np.ndarray) -> dict[str, np.ndarray]:

@@ -39,6 +39,11 @@ class ContrastNulls:
         Sizes of the curves, and ranks whose shares are kept.
     seed
         Of the draws.
+
+    Attributes
+    ----------
+    permuted_shares
+        Shares that permuted labels give the first k ranks, shape (nulls, k).
     """
 
     def __init__(
@@ -66,7 +71,9 @@ class ContrastNulls:
         self._covariance = covariance_units(means, nulls, removed, seed=seed + 2)
         self._turned = rotated(units, removed, n=nulls, seed=seed + 3)
         self._place = {e: row for row, e in enumerate(wanted)}
-        self._permuted = permuted_curve(cells, coder, removed=removed, nulls=nulls, at=at, seed=seed)
+        self._permuted, self.permuted_shares = permuted_labels(
+            cells, coder, removed=removed, nulls=nulls, at=at, k=k, seed=seed
+        )
         live = np.flatnonzero(cells.fired > 0)
         rng = np.random.default_rng(seed + 4)
         self._live = torch.from_numpy(live).to(removed.device)
@@ -130,16 +137,20 @@ def best_latents(
     return order, partial_curve(order, coefficients, targets, at, rows=coder.directions, removed=removed)
 
 
-def permuted_curve(
-    cells: Cells, coder: SparseCoder, *, removed: torch.Tensor, nulls: int, at: tuple[int, ...], seed: int
-) -> Curve:
-    """The whole pipeline on `nulls` pseudo-emotions: in each group a random emotion's texts: groups stay balanced."""
+def permuted_labels(
+    cells: Cells, coder: SparseCoder, *, removed: torch.Tensor, nulls: int, at: tuple[int, ...], k: int, seed: int
+) -> tuple[Curve, np.ndarray]:
+    """The whole pipeline on `nulls` pseudo-emotions: in each group a random emotion's texts: groups stay balanced.
+
+    Returns the curves, and the shares of the first k ranks, shape (nulls, k).
+    """
     n_groups = len(cells.groups)
     there = [np.flatnonzero(cells.n_texts[:, g] > 0) for g in range(n_groups)]
     counts = cells.n_texts.reshape(-1)
     grand = [cells.emotion_means(table).mean(0) for table in (cells.latents, cells.residual, cells.error)]
     rng = np.random.default_rng(seed + 1)
     curves: list[Curve] = []
+    shares: list[np.ndarray] = []
     for _ in range(nulls):
         picked = np.array([rng.choice(there[g]) * n_groups + g for g in range(n_groups) if len(there[g])])
         means = [
@@ -148,5 +159,7 @@ def permuted_curve(
         ]
         delta, v, error = (own - mean for own, mean in zip(means, grand, strict=True))
         pseudo = contrast_of(delta, v, error, coder=coder, removed=removed)
-        curves.append(best_latents(pseudo.delta, pseudo.along, pseudo.vectors, coder, removed, at)[1])
-    return joined(curves) if curves else no_curve(at)
+        order, curve = best_latents(pseudo.delta, pseudo.along, pseudo.vectors, coder, removed, at)
+        curves.append(curve)
+        shares.append(pseudo.shares(0)[order[0, :k]].cpu().numpy())
+    return (joined(curves), np.stack(shares)) if curves else (no_curve(at), np.zeros((0, k)))

@@ -98,25 +98,9 @@ class Naming:
         ConfigError
             If no emotion has a number of evoking.
         """
-        from emovec_sae.charts.scatter import scatter
+        from emovec_sae.charts import draw
 
-        known = self.table.dropna(subset=["valence"])
-        if known.empty:
-            raise ConfigError("nothing to draw: no emotion has words of its side of valence in this tokenizer")
-        labels = [f"{row['emotion']} L{row['latent']}" for row in known.to_dict("records")]
-        frame = pd.DataFrame(
-            {
-                "label": labels, "x": known["naming"], "y": known["valence"], "low": known["valence_low"],
-                "high": known["valence_high"], "group": known["kind"],
-            }
-        )  # fmt: skip
-        return scatter(
-            frame,
-            x_title="naming: own words' logit, z-score among the vocabulary",
-            y_title="evoking: other words of the same valence, nats",
-            title="Naming against evoking",
-            subtitle=f"latents added at {self.settings['strength']:g} of the residual norm, own words masked",
-        )
+        return draw("naming", self.table, strength=float(self.settings["strength"]))
 
     def caption(self) -> str:
         """The counts, for below the figure."""

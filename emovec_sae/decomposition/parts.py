@@ -14,7 +14,10 @@ from emovec_sae.decomposition.targets import Curve
 
 DENSE = 0.1
 """A latent that fires on more than this share of the tokens is marked dense: such latents top every emotion."""
-MORE = ("auroc", "emotion_rate", "text_rate", "emotion_text_rate", "z", "p", "p_max_t", "q")
+MORE = (
+    "auroc", "emotion_rate", "text_rate", "emotion_text_rate", "z", "p", "p_max_t", "q",
+    "permuted_low", "permuted_high",
+)  # fmt: skip
 """Columns of the ranks that only a method which sees the texts can fill; NaN elsewhere."""
 
 

@@ -83,7 +83,7 @@ class Reading:
         ConfigError
             If the texts have fewer than two emotions.
         """
-        from emovec_sae.charts.score_dots import score_dots
+        from emovec_sae.charts import draw
 
         named = [f"L{latent}  {self.labels.get(latent, '')}".strip() for latent in self.telling["latent"]]
         frame = pd.DataFrame(
@@ -92,7 +92,7 @@ class Reading:
                 "low": self.telling["low"], "high": self.telling["high"], "null": 0.5, "n": self.telling["n_texts"],
             }
         )  # fmt: skip
-        return score_dots(frame, title="Emotions that latents tell apart (AUROC of text means)")
+        return draw("score_dots", frame, title="Emotions that latents tell apart (AUROC of text means)")
 
     def card(self, latent: int) -> dict[str, Any]:
         """All about one latent, JSON-serialisable: what `save` writes of it."""

@@ -247,23 +247,25 @@ class Decomposition:
         labels: Mapping[int, str] | None = None,
     ) -> alt.VConcatChart:
         """Draw the composition of an emotion (by default of the first)."""
-        from emovec_sae.charts.composition import composition
+        from emovec_sae.charts import draw
 
-        return composition(self.composition(emotion or self.emotions[0], k=k, labels=labels), interval=self.interval)
+        rows = self.composition(emotion or self.emotions[0], k=k, labels=labels)
+        return draw("composition", rows, interval=self.interval)
 
     def plot_curves(self, quantity: str = "cosine", *, emotion: str | None = None) -> alt.LayerChart:
         """Draw a quantity against the number of latents beside its nulls, for one emotion or the mean of all.
 
         The band of a null is the 95 % of its draws (their mean over emotions); that of the method is over emotions.
         """
-        from emovec_sae.charts.curves import curves
+        from emovec_sae.charts import draw
         from emovec_sae.decomposition.null_tables import curve_rows
 
         if emotion is not None:
             self.row(emotion)
         frame = curve_rows(self.curves, method=self.method, quantity=quantity, emotion=emotion, seed=0)
         about = emotion or f"mean of {len(self)} emotions"
-        return curves(
+        return draw(
+            "curves",
             frame,
             x_title="latents",
             y_title=quantity,

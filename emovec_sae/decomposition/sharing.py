@@ -77,13 +77,14 @@ class Sharing:
         """Rows of `emovec_sae.charts.latents_by_emotion`: the n most shared latents (None: all), clustered."""
         order = np.argsort(-self.table["participation"].to_numpy(), kind="stable")
         kept = np.sort(order[: len(order) if n is None else n])
-        return heat_rows(self.matrix[:, kept], self.emotions, self.latents[kept], labels)
+        rows = heat_rows(self.matrix[:, kept], self.emotions, self.latents[kept], labels)
+        return rows.merge(self.table[["latent", "participation", "generic"]], on="latent", how="left")
 
     def plot(self, *, n: int = 24, labels: Mapping[int, str] | None = None) -> alt.LayerChart:
         """Draw the most shared latents as a heat map of their parts in the emotions."""
-        from emovec_sae.charts.latents_by_emotion import latents_by_emotion
+        from emovec_sae.charts import draw
 
-        return latents_by_emotion(self.cells(n=n, labels=labels))
+        return draw("latents_by_emotion", self.cells(n=n, labels=labels))
 
     def facts(self) -> dict[str, Any]:
         """JSON-serialisable summary."""

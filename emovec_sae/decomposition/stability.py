@@ -67,19 +67,12 @@ class Stability:
 
     def plot(self, emotion: str | None = None) -> alt.VConcatChart:
         """Draw how often the latents of an emotion (by default of the first) are selected."""
-        from emovec_sae.charts.score_dots import score_dots
+        from emovec_sae.charts import draw
 
         name = emotion or str(self.table["emotion"].iloc[0])
-        own = self.table[self.table["emotion"] == name]
-        if own.empty:
+        if name not in set(self.table["emotion"]):
             raise ConfigError(f"'{name}' is none of the emotions; there are {', '.join(self.summary['emotion'])}")
-        frame = pd.DataFrame(
-            {
-                "check": name, "number": [f"L{latent}" for latent in own["latent"]], "value": own["frequency"],
-                "low": np.nan, "high": np.nan, "null": own["expected"], "n": int(self.summary["n"].iloc[0]),
-            }
-        )  # fmt: skip
-        return score_dots(frame, title="Selected again in resamples of the groups")
+        return draw("stability", self.table, emotion=name, draws=int(self.summary["n"].iloc[0]))
 
     def facts(self) -> dict[str, Any]:
         """JSON-serialisable summary."""

@@ -38,6 +38,7 @@ def composition_frame(
                     "n_texts": n_texts,
                 }
                 | {name: row[name] for name in ("latent", "share", "low", "high", "null_low", "null_high")}
+                | {name: row.get(name, np.nan) for name in ("permuted_low", "permuted_high")}  # newer than some files
             )
         # Sums of more latents than the interval was made for have none.
         whole = len(hidden) == 0
@@ -50,8 +51,10 @@ def composition_frame(
             rows.append(
                 {"emotion": emotion, "kind": kind, "label": kind, "n_texts": n_texts, "latent": -1, "share": share}
                 | {"low": low, "high": high, "null_low": np.nan, "null_high": np.nan}
+                | {"permuted_low": np.nan, "permuted_high": np.nan}
             )
     columns = ["emotion", "kind", "latent", "label", "share", "low", "high", "null_low", "null_high", "n_texts"]
+    columns += ["permuted_low", "permuted_high"]
     return pd.DataFrame(rows)[columns]
 
 

@@ -136,9 +136,9 @@ class Evaluation:
 
     def plot(self) -> alt.LayerChart | alt.VConcatChart:
         """Draw held-out accuracy over sites from `sweep_frame`."""
-        from emovec_sae.charts.site_sweep import site_sweep
+        from emovec_sae.charts import draw
 
-        return site_sweep(self.sweep_frame())
+        return draw("site_sweep", self.sweep_frame())
 
     def summary(self) -> dict[str, Any]:
         """Headline numbers for machines; each with an interval is ``{"value", "low", "high", "n"}``.

@@ -91,16 +91,16 @@ class Geometry:
 
     def plot(self, *, method: str = "pca", seed: int = 0) -> alt.LayerChart:
         """Draw the vector map: the principal components of `frame`, or ``umap`` (extra ``maps``)."""
-        from emovec_sae.charts.vector_map import vector_map
+        from emovec_sae.charts import draw
         from emovec_sae.directions.maps import mapped
 
-        return vector_map(mapped(self, method, seed=seed))
+        return draw("vector_map", mapped(self, method, seed=seed))
 
     def plot_similarity(self, *, emotions: Sequence[str] | None = None) -> alt.Chart:
         """Draw the heat map of cosines from `similarity_frame`."""
-        from emovec_sae.charts.similarity import similarity
+        from emovec_sae.charts import draw
 
-        return similarity(self.similarity_frame(emotions=emotions))
+        return draw("similarity", self.similarity_frame(emotions=emotions))
 
     def vector_map_frame(self) -> pd.DataFrame:
         """One row an emotion: emotion, pc1, pc2, ratings, family, core, explained1, explained2, site, n_texts."""

@@ -24,5 +24,7 @@ COLUMNS = {
     "p": ("probability", "two-sided p of that test"),
     "p_max_t": ("probability", "p corrected for all tested latents of the emotion by the maximum (single step)"),
     "q": ("probability", "p corrected by Benjamini and Hochberg over the tested latents of the emotion"),
+    "permuted_low": ("as share", "2.5 % point of what permuted labels give at this rank"),
+    "permuted_high": ("as share", "97.5 % point of the same"),
 }
 """Column -> (unit, meaning)."""

@@ -84,10 +84,10 @@ class Breakdown:
 
     def plot(self) -> alt.TopLevelMixin:
         """Share of each regime against dose."""
-        from emovec_sae.charts.curves import curves
+        from emovec_sae.charts import draw
 
         table = self.frame().rename(columns={"regime": "series", "dose": "x", "share": "value"}).assign(null=np.nan)
-        return curves(table, x_title="dose", y_title="share of texts", title="Where the model breaks down")
+        return draw("curves", table, x_title="dose", y_title="share of texts", title="Where the model breaks down")
 
     def save(self, path: str | Path) -> Path:
         """Write the texts as Parquet, with shares, points and provenance as JSON beside it."""

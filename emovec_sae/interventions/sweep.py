@@ -57,7 +57,7 @@ class Sweep:
 
     def plot(self, score: str | None = None) -> alt.TopLevelMixin:
         """Mean change against dose, a line an edit (six at most), of one score (by default the first)."""
-        from emovec_sae.charts.curves import curves
+        from emovec_sae.charts import draw
 
         name = str(self.cells["score"].iloc[0]) if score is None else score
         frame = self.frame().query("score == @name")
@@ -65,7 +65,9 @@ class Sweep:
             there = ", ".join(map(str, self.cells["score"].unique()))
             raise ConfigError(f"this sweep has no score '{name}'; there are {there}")
         table = frame.rename(columns={"edit": "series", "dose": "x", "change": "value"}).assign(null=np.nan)
-        return curves(table, x_title="dose", y_title=f"change of {name}", title=f"{name} under each edit, by dose")
+        return draw(
+            "curves", table, x_title="dose", y_title=f"change of {name}", title=f"{name} under each edit, by dose"
+        )
 
     def save(self, path: str | Path) -> Path:
         """Write the cells as Parquet, with the provenance as JSON beside it."""

@@ -110,10 +110,10 @@ class Matching:
 
     def plot(self) -> alt.LayerChart:
         """Draw the share of matched latents against the threshold, beside what chance gives."""
-        from emovec_sae.charts.matched import matched
+        from emovec_sae.charts import draw
 
         grid = tuple(round(0.05 * step, 2) for step in range(1, 20))
-        return matched(self.shares(grid), title=f"Latents of {self.first} found in {self.second}")
+        return draw("matched", self.shares(grid), title=f"Latents of {self.first} found in {self.second}")
 
     def facts(self) -> dict[str, Any]:
         """JSON-serialisable summary."""

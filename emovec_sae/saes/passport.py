@@ -121,11 +121,11 @@ class Passport:
 
     def plot(self) -> alt.VConcatChart:
         """Draw the numbers that lie between 0 and 1 with their intervals."""
-        from emovec_sae.charts.score_dots import score_dots
+        from emovec_sae.charts import draw
 
         table = self.frame().rename(columns={"metric": "number"}).assign(check="fitness", null=np.nan)
         shares = table["number"].str.startswith(("explained_variance", "dead", "dense", "ce recovered", "kl recovered"))
-        return score_dots(table[shares], title=f"Fitness of {self.sae} at {self.site}")
+        return draw("score_dots", table[shares], title=f"Fitness of {self.sae} at {self.site}")
 
     def passes(self, threshold: float = FIT) -> bool:
         """Whether the explained variance reaches `threshold`."""

@@ -77,18 +77,9 @@ class Probing:
 
     def plot(self) -> alt.LayerChart:
         """Draw the means against k, the whole residual as the ceiling."""
-        from emovec_sae.charts.curves import curves
+        from emovec_sae.charts import draw
 
-        table = self.frame()
-        table = table[table["features"] != GAIN].rename(columns={"features": "series", "k": "x"})
-        sizes = table.loc[table["series"] == LATENTS, "x"].tolist()
-        ceiling = table[table["series"] == WHOLE]
-        flat = [ceiling.assign(x=size) for size in sizes]
-        frame = pd.concat([table[table["series"] != WHOLE], *flat], ignore_index=True).assign(null=0.5)
-        return curves(
-            frame, x_title="features of a probe", y_title="AUROC, held-out groups", log_x=True,
-            title="k-sparse probing of emotions", subtitle=f"mean over {self.table['emotion'].nunique()} emotions",
-        )  # fmt: skip
+        return draw("probing", self.frame())
 
     def facts(self) -> dict[str, Any]:
         """JSON-serialisable summary."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from emovec_sae.provenance import write_json
 from emovec_sae.studies.context import Context
+from emovec_sae.studies.portraits import portraits_stage
 from emovec_sae.studies.stage import Progress, Run
 from emovec_sae.studies.tables import write_table
 
@@ -44,6 +45,7 @@ def decomposition_stage(run: Run, context: Context) -> None:
         outputs=outputs,
         work=work,
     )
+    portraits_stage(run, context)
 
 
 def _drawable(word: str) -> bool:

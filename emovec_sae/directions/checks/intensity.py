@@ -32,9 +32,9 @@ class Intensity(Check):
 
     def plot(self) -> alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HConcatChart:
         """Draw the readings over the values, a panel a template."""
-        from emovec_sae.charts.trends import trends
+        from emovec_sae.charts import draw
 
-        return trends(self.table, title=self.title)
+        return draw("trends", self.table)
 
 
 def check_intensity(

@@ -38,9 +38,9 @@ class LabelledTexts(Check):
 
     def plot(self) -> alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HConcatChart:
         """Draw the agreement by label."""
-        from emovec_sae.charts.score_dots import score_dots
+        from emovec_sae.charts import draw
 
-        return score_dots(self.table.rename(columns={"kind": "check", "label": "number"}))
+        return draw("score_dots", self.table.rename(columns={"kind": "check", "label": "number"}))
 
 
 def check_labelled(

@@ -36,14 +36,9 @@ class Languages(Check):
 
     def plot(self) -> alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HConcatChart:
         """Draw the matrix of top-1 by language of fit and of reading."""
-        from emovec_sae.charts.matrix import matrix
+        from emovec_sae.charts import draw
 
-        order = {name: place for place, name in enumerate(dict.fromkeys(self.table["fit"]))}
-        frame = self.table.rename(columns={"fit": "row", "read": "column", "top1": "value"})
-        frame = frame.assign(row_order=frame["row"].map(order), column_order=frame["column"].map(order))
-        chance = self.table["null"].iloc[0]
-        told = f"rows: fitted on; columns: read; chance {chance:.2f}"
-        return matrix(frame, title=self.title, legend="held-out top-1", subtitle=told)
+        return draw("language_transfer", self.table)
 
 
 def check_languages(

@@ -31,12 +31,10 @@ class LearningCurve(Check):
 
     def plot(self) -> alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HConcatChart:
         """Draw the measures over the number of topics."""
-        from emovec_sae.charts.curves import curves
+        from emovec_sae.charts import draw
 
-        frame = self.table.rename(columns={"measure": "series", "topics": "x"})
-        told = f"{self.settings['estimator']['name']} at {self.settings['site']}"
-        return curves(
-            frame, x_title="topics fitted on", y_title="share of texts, or cosine", title=self.title, subtitle=told
+        return draw(
+            "learning_curve", self.table, subtitle=f"{self.settings['estimator']['name']} at {self.settings['site']}"
         )
 
 

@@ -32,11 +32,11 @@ class Lens(Check):
 
     def plot(self) -> alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HConcatChart:
         """Draw how well each direction ranks its own words, beside the unembedding of its name."""
-        from emovec_sae.charts.score_dots import score_dots
+        from emovec_sae.charts import draw
 
         named = self.table.dropna(subset=["auroc"])
         if named.empty:  # no emotion has a word of its own: the numbers are all there is
-            return score_dots(self.numbers.assign(check="all emotions"), title=self.title)
+            return draw("score_dots", self.numbers.assign(check="all emotions"), title=self.title)
         frame = pd.DataFrame(
             {
                 "check": "AUROC of an emotion's own words (tick: unembedding of its name)",
@@ -44,7 +44,7 @@ class Lens(Check):
                 "null": named["auroc_unembedding"], "n": named["n"],
             }
         )  # fmt: skip
-        return score_dots(frame, title=self.title)
+        return draw("score_dots", frame, title=self.title)
 
 
 def check_lens(

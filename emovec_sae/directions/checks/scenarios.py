@@ -30,13 +30,9 @@ class Scenarios(Check):
 
     def plot(self) -> alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HConcatChart:
         """Draw the mean score of each direction on the texts of each emotion."""
-        from emovec_sae.charts.matrix import matrix
+        from emovec_sae.charts import draw
 
-        order = {name: place for place, name in enumerate(dict.fromkeys(self.table["target"]))}
-        frame = self.table.rename(columns={"target": "row", "read": "column", "score": "value"})
-        frame = frame.assign(row_order=frame["row"].map(order), column_order=frame["column"].map(order))
-        legend = f"mean {self.settings['readout']}"
-        return matrix(frame, title=self.title, legend=legend, diverging=True, subtitle="rows: implied; columns: read")
+        return draw("scenario_matrix", self.table, readout=str(self.settings["readout"]))
 
 
 def check_scenarios(

@@ -36,18 +36,9 @@ class Shape(Check):
 
     def plot(self) -> alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HConcatChart:
         """Draw the share of variance of each component beside that of random vectors."""
-        from emovec_sae.charts.curves import curves
+        from emovec_sae.charts import draw
 
-        frame = pd.DataFrame(
-            {
-                "series": "emotion vectors", "x": self.table["component"], "value": self.table["share"],
-                "low": np.nan, "high": np.nan, "n": self.table["n"], "null": self.table["null"],
-            }
-        )  # fmt: skip
-        return curves(
-            frame, x_title="principal component", y_title="share of the variance",
-            title="Variance of the vectors by component", subtitle="dashed: as many isotropic random vectors",
-        )  # fmt: skip
+        return draw("spectrum", self.table)
 
 
 def check_shape(directions: DirectionSet, norms: pd.DataFrame | None = None, *, seed: int = 0) -> Shape:
@@ -188,13 +179,9 @@ class Similarity(Check):
 
     def plot(self) -> alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HConcatChart:
         """Draw the correlations between all sets."""
-        from emovec_sae.charts.matrix import matrix
+        from emovec_sae.charts import draw
 
-        order = {name: place for place, name in enumerate(dict.fromkeys(self.table["one"]))}
-        frame = self.table.rename(columns={"one": "row", "other": "column", "r": "value"})
-        frame = frame.assign(row_order=frame["row"].map(order), column_order=frame["column"].map(order))
-        told = "Pearson's r over pairs of emotions"
-        return matrix(frame, title=self.title, legend="correlation of cosines", subtitle=told)
+        return draw("rsa", self.table)
 
 
 def compare_similarity(sets: Mapping[str, DirectionSet], *, seed: int = 0) -> Similarity:

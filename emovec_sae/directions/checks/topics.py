@@ -32,9 +32,9 @@ class Topics(Check):
 
     def plot(self) -> alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HConcatChart:
         """Draw accuracy over sites."""
-        from emovec_sae.charts.site_sweep import site_sweep
+        from emovec_sae.charts import draw
 
-        return site_sweep(self.table)
+        return draw("site_sweep", self.table)
 
 
 def check_topics(evaluation: Evaluation, acts: PooledActivations, *, encoder: bool = False, seed: int = 0) -> Topics:

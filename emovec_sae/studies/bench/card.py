@@ -59,12 +59,9 @@ class ScoreCard:
 
     def plot(self) -> alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HConcatChart:
         """Draw the headline numbers beside their nulls."""
-        from emovec_sae.charts.score_dots import score_dots
+        from emovec_sae.charts import draw
 
-        heads = self.table[self.table["headline"]]
-        return score_dots(
-            heads[["title", "number", "value", "low", "high", "null", "n"]].rename(columns={"title": "check"})
-        )
+        return draw("score_card", self.table)
 
     def summary(self) -> dict[str, Any]:
         """Headline numbers for machines, by check and name."""

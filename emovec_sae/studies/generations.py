@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from emovec_sae.config import GenerationsSection
 from emovec_sae.errors import ConfigError, suggest
+from emovec_sae.interventions.comparison.names import INSTRUCTION
 from emovec_sae.provenance import collect, digest, plain
 from emovec_sae.studies.context import Context
 from emovec_sae.studies.stage import Progress, Run
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from emovec_sae.interventions.comparison.generations_result import Generations
     from emovec_sae.interventions.comparison.readers import TextReader
 
-INSTRUCTION = "instruction"
 TABLES = ("generations", "generation_means", "generation_ratios", "generation_damage", "generation_wrong_way",
           "generation_regimes", "generation_samples", "generation_specificity")  # fmt: skip
 """Tables of the stage; the last one only with a probe or a judge."""

@@ -168,6 +168,22 @@ def test_the_ratio_of_each_fold_is_told_beside_that_of_all() -> None:
     assert table.loc[("random", 1), "value"] == pytest.approx(0.3 / raw)
 
 
+def test_an_arm_of_one_fold_stands_beside_the_raw_vector_of_that_fold() -> None:
+    found = folded()
+    effects = found.effects.copy()
+    effects.loc[(effects["arm"] == "raw") & (effects["fold"] == 1), "effect"] *= 3  # the other fold's vectors do more
+    part = effects[~((effects["arm"] == "k=16") & (effects["fold"] == 1))]
+    own = Comparison(part, found.doses, {}).own()
+    table = statistics.pooled_ratios(own).set_index("arm")
+    assert table.loc["k=16", "value"] == pytest.approx(0.5)
+    by_fold = statistics.fold_ratios(own).set_index(["arm", "fold"])
+    assert ("k=16", 1) not in by_fold.index or np.isnan(by_fold.loc[("k=16", 1), "value"])
+    both = own[own["arm"] == "raw"].groupby("emotion")["effect"].mean().mean()
+    assert table.loc["random", "value"] == pytest.approx(0.3 / both)
+    single = statistics.emotion_ratios(own).set_index(["emotion", "arm"])
+    assert single.loc[("e3", "k=16"), "value"] == pytest.approx(0.5)
+
+
 def test_a_comparison_from_before_there_were_folds_is_read_as_one(tmp_path: Path) -> None:
     found = folded((0.5, 0.5))
     only = found.effects[found.effects["fold"] == 0].drop(columns="fold")

@@ -8,7 +8,8 @@ from typing import Any
 
 from emovec_sae.errors import ConfigError, suggest
 from emovec_sae.interventions.arms import Arm
-from emovec_sae.interventions.comparison.instruction import INSTRUCTION, WORDING
+from emovec_sae.interventions.comparison.instruction import WORDING
+from emovec_sae.interventions.comparison.names import INSTRUCTION
 from emovec_sae.interventions.comparison.result import Comparison
 
 BASE = "base"

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from emovec_sae.errors import ModelError
+from emovec_sae.interventions.comparison.names import INSTRUCTION
 from emovec_sae.interventions.comparison.result import Comparison
 from emovec_sae.models.model import Model
 from emovec_sae.models.seam import forward
@@ -21,8 +22,6 @@ from emovec_sae.sites import Site
 if TYPE_CHECKING:
     from torch import Tensor
 
-INSTRUCTION = "instruction"
-"""Name of the arm."""
 WORDING = "You feel {emotion}. Write the way someone who feels {emotion} would write."
 """What stands before every prompt: on a line of its own, in the user's message where there is a chat template."""
 _ROWS = 12

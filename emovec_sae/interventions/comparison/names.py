@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+INSTRUCTION = "instruction"
+"""The arm without an edit: a prompt that tells the model to feel the emotion."""
 SHARE = "share"
 """The selector by Delta share, which a name leaves out."""
 

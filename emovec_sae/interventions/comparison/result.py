@@ -11,6 +11,7 @@ import pandas as pd
 
 from emovec_sae.errors import StoreError
 from emovec_sae.interventions.comparison import statistics
+from emovec_sae.interventions.comparison.names import INSTRUCTION
 from emovec_sae.provenance import atomic, read_json, write_json
 from emovec_sae.stats.bootstrap import Interval, bootstrap_mean
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import altair as alt
 
 
-_OWN = ("emotion", "arm", "draw", "fold", "level", "kl", "prompt", "effect")
+_OWN = ("emotion", "arm", "draw", "fold", "shared", "level", "kl", "prompt", "effect")
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,12 @@ class Comparison:
         Returns
         -------
         pandas.DataFrame
-            emotion, arm, draw, fold, level, kl, prompt, effect.
+            emotion, arm, draw, fold, shared (the arm belongs to no fold), level, kl, prompt, effect.
         """
         effects = _folded(self.effects)
         kept = effects[effects["emotion"].isna() | (effects["emotion"] == effects["scored"])]
-        return kept.assign(emotion=kept["scored"])[list(_OWN)]
+        shared = kept["emotion"].isna() | (kept["arm"] == INSTRUCTION)
+        return kept.assign(emotion=kept["scored"], shared=shared)[list(_OWN)]
 
     def frame(self, *, seed: int = 0) -> pd.DataFrame:
         """Mean effect by emotion, arm and level: emotion, arm, level, kl, effect, low, high, n.

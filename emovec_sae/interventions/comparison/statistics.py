@@ -44,10 +44,9 @@ def pooled_ratios(own: pd.DataFrame, *, primary: str = PRIMARY, seed: int = 0) -
         0.9), p_holm (over the secondary tests; the primary one keeps its p), primary, matches (the lower bound is at
         least 0.9 and the test holds after correction). NaN where the interval of the raw effect holds 0.
     """
-    wide = by_arm(own)
     rows = []
-    for arm in _others(wide):
-        both = wide[[arm, "raw"]].dropna()
+    for arm in _others(own):
+        both = beside(own, arm, "raw")
         emotions = both.index.get_level_values("emotion").to_numpy()
         ratio = hierarchical_ratio(both[arm].to_numpy(), both["raw"].to_numpy(), emotions, seed=seed)
         raised = not np.isnan(ratio.value) and both["raw"].mean() > 0
@@ -71,9 +70,9 @@ def emotion_ratios(own: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
         emotion has no ratio.
     """
     rows = []
-    for emotion, some in by_arm(own).groupby(level="emotion"):
+    for emotion, some in own.groupby("emotion"):
         for arm in _others(some):
-            both = some[[arm, "raw"]].dropna()
+            both = beside(some, arm, "raw")
             if both.empty:
                 continue
             prompts = np.arange(len(both))
@@ -95,7 +94,7 @@ def fold_ratios(own: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """
     whole = pooled_ratios(own, seed=seed).set_index("arm")["value"]
     folds = sorted(int(one) for one in own["fold"].unique())
-    once = own.groupby("arm")["fold"].transform("nunique") == 1
+    once = own["shared"].to_numpy(bool)
     parts: list[pd.DataFrame] = []
     for fold in folds:
         table = pooled_ratios(own[(own["fold"] == fold) | once], seed=seed)
@@ -163,7 +162,7 @@ def wrong_way(own: pd.DataFrame) -> pd.DataFrame:
 
 def difference(own: pd.DataFrame, arm: str, other: str, *, seed: int = 0) -> pd.DataFrame:
     """Mean effect of one arm less that of another over the emotions that have both: one row, value, low, high, n."""
-    means = by_arm(own)[[arm, other]].dropna().groupby(level="emotion").mean()
+    means = beside(own, arm, other).groupby(level="emotion").mean()
     apart = bootstrap_mean((means[arm] - means[other]).to_numpy(), seed=seed)
     return pd.DataFrame([{"value": apart.value, "low": apart.low, "high": apart.high, "n": apart.n}])
 
@@ -173,10 +172,28 @@ def by_arm(own: pd.DataFrame) -> pd.DataFrame:
     return own.groupby(["emotion", "prompt", "arm"])["effect"].mean().unstack("arm")
 
 
-def _others(wide: pd.DataFrame) -> Sequence[str]:
-    if "raw" not in wide.columns:
-        return []
-    return [str(arm) for arm in wide.columns if arm != "raw"]
+def beside(own: pd.DataFrame, arm: str, other: str) -> pd.DataFrame:
+    """Effects of two arms, a row an (emotion, prompt), draws and folds averaged, where both are known.
+
+    Only the folds that both arms were run in count, so that they stand beside each other on the same texts; an arm that
+    belongs to no fold (`shared`: random directions, the instruction) stands beside those of every fold.
+    """
+    one, two = own[own["arm"] == arm], own[own["arm"] == other]
+    if "fold" in own and not (_shared(one) or _shared(two)):
+        folds = set(one["fold"]) & set(two["fold"])
+        one, two = one[one["fold"].isin(folds)], two[two["fold"].isin(folds)]
+    keys = ["emotion", "prompt"]
+    means = {name: rows.groupby(keys)["effect"].mean() for name, rows in ((arm, one), (other, two))}
+    return pd.DataFrame(means).dropna()
+
+
+def _shared(rows: pd.DataFrame) -> bool:
+    return "shared" in rows and bool(rows["shared"].all())
+
+
+def _others(own: pd.DataFrame) -> Sequence[str]:
+    arms = sorted(str(arm) for arm in own["arm"].unique())
+    return [arm for arm in arms if arm != "raw"] if "raw" in arms else []
 
 
 def _named(ratios: pd.DataFrame, kind: str) -> pd.DataFrame:

@@ -11,7 +11,8 @@ import pandas as pd
 
 from emovec_sae.errors import ConfigError
 from emovec_sae.interventions.comparison.conditions import Condition
-from emovec_sae.interventions.comparison.instruction import INSTRUCTION, instruct
+from emovec_sae.interventions.comparison.instruction import instruct
+from emovec_sae.interventions.comparison.names import INSTRUCTION
 from emovec_sae.interventions.comparison.readers import TextReader
 from emovec_sae.interventions.edits import ByRow
 from emovec_sae.models.generate import generate_ids

@@ -16,9 +16,11 @@ from emovec_sae.interventions.comparison.result import load_comparison
 
 INTERVENTIONS = """
 interventions: {emotions: [afraid, angry, happy], arms_for: [afraid, happy], sizes: [1], random_draws: 1, level: 0.1,
-  levels: [0.1], positions: 32, per_text: 8, new_tokens: 4, selectors: [share, matched], remainders: [2], folds: 2,
+  levels: [0.1], positions: 32, per_text: 8, prompts: 2, new_tokens: 4, selectors: [share, matched],
+  remainders: [2], folds: 2,
   controls: [permuted, topics], fidelity: true,
-  grid: [{emotions: [happy], selectors: [share, omp], sizes: [1, 2], levels: [0.2]}]}
+  grid: [{emotions: [happy], selectors: [share, omp], sizes: [1, 2], levels: [0.2]},
+    {emotions: [afraid], sizes: [2], turns: 1}]}
 patching:"""
 
 
@@ -43,11 +45,13 @@ def test_a_rotated_study_keeps_topics_apart_and_runs_its_grid(study: Path, capsy
     right = {("raw", emotion, 0.1) for emotion in ("afraid", "angry", "happy")} | {("raw", "happy", 0.2)}
     right |= {(arm, emotion, 0.1) for arm in arms for emotion in ("afraid", "happy")}
     right |= {(arm, "happy", 0.2) for arm in ("k=1", "k=2", "k=1, omp", "k=2, omp")}
-    right |= {("random", "all", 0.1), ("random", "all", 0.2)}
+    right |= {("random", "all", 0.1), ("random", "all", 0.2), ("k=2", "afraid", 0.1)}
     assert runs == right
-    assert set(kept[kept["arm"] != "random"].groupby(["arm", "emotion", "level"])["fold"].nunique()) == {2}
-    assert len(kept) == 2 * (len(right) - 2) + 2, "something was run twice"
-    assert set(told["arms"]) == {*arms, "random"}
+    folds = kept[kept["arm"] != "random"].groupby(["arm", "emotion", "level"])["fold"].agg(list)
+    assert folds.pop(("k=2", "afraid", 0.1)) == [0]
+    assert set(folds.map(tuple)) == {(0, 1)}, "something was run twice, or not in both turns"
+    assert set(told["arms"]) == {*arms, "k=2", "random"}
+    assert found.effects["prompt"].nunique() == 4, "two prompts of each of two kinds"
     topics = [set(load_directions(out / "folds" / fold / "directions.safetensors").groups) for fold in "01"]
     assert topics[0] | topics[1] == {"call", "job", "train", "walk"}
     assert not topics[0] & topics[1]
@@ -56,7 +60,7 @@ def test_a_rotated_study_keeps_topics_apart_and_runs_its_grid(study: Path, capsy
         assert own == {"call", "job", "train", "walk"} - raw
         assert load_decomposition(out / "folds" / fold / "contrast.parquet").method == "contrast"
     table = pd.read_parquet(out / "tables" / "ratios_by_fold.parquet")
-    assert table.groupby("arm")["fold"].nunique().eq(2).all()
+    assert table[table["arm"] != "k=2"].groupby("arm")["fold"].nunique().eq(2).all()
 
 
 @pytest.mark.parametrize(

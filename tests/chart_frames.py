@@ -315,6 +315,18 @@ def specificity_frame() -> pd.DataFrame:
     )
 
 
+def behaviour_frame() -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"arm": arm, "emotion": emotion, "level": level, "value": sign * value, "low": sign * value - 0.1,
+             "high": sign * value + 0.1, "n": 32, "random_low": -0.2, "random_high": 0.3, "interpreted": True}
+            for level in (0.1, 0.5)
+            for arm, sign in (("raw", 1), ("sign flip", -1))
+            for emotion, value in (("happy", 0.8), ("sad", -0.5), ("calm", 0.1))
+        ]
+    )  # fmt: skip
+
+
 def carriers_frame() -> pd.DataFrame:
     return pd.DataFrame(
         [
@@ -385,6 +397,7 @@ FRAMES: dict[str, Callable[[], pd.DataFrame]] = {
     "frontier": frontier_frame,
     "k90": k90_frame,
     "specificity": specificity_frame,
+    "behaviour": behaviour_frame,
     "patching": patching_frame,
     "carriers": carriers_frame,
     "score_card": card_frame,

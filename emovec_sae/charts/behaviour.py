@@ -8,12 +8,15 @@ import pandas as pd
 
 from emovec_sae.charts import theme
 from emovec_sae.charts.frames import heading, require, rows, signed, span
+from emovec_sae.charts.labels import text_width
 
 COLUMNS = ("arm", "emotion", "level", "value", "low", "high", "n", "random_low", "random_high", "interpreted")
 """One row a condition; the ends of the random directions are NaN where there are none."""
 
 _WIDTH, _LINE = 230, 15
 _FIRST = "raw"
+RANDOM = "random"
+"""The arm whose range is the band."""
 
 
 def behaviour(frame: pd.DataFrame, *, title: str = "Behaviour under steering", subtitle: str = "") -> alt.HConcatChart:
@@ -31,7 +34,7 @@ def behaviour(frame: pd.DataFrame, *, title: str = "Behaviour under steering", s
     ConfigError
         If columns are missing or the table is empty.
     """
-    table = require(frame, COLUMNS, family="behaviour").assign(emotion=lambda one: one["emotion"].astype(str))
+    table = require(_effects(frame), COLUMNS, family="behaviour").assign(emotion=lambda one: one["emotion"].astype(str))
     arms = _arms(table)
     last = table[_at(table, table["level"].max()) & (table["arm"] == arms[0])]
     order = list(last.sort_values("value", ascending=False)["emotion"])
@@ -40,8 +43,10 @@ def behaviour(frame: pd.DataFrame, *, title: str = "Behaviour under steering", s
     margin = 0.04 * max(float(np.nanmax(ends) - np.nanmin(ends)), 1e-6)
     domain = [min(0.0, float(np.nanmin(ends))) - margin, max(0.0, float(np.nanmax(ends))) + margin]
     levels = sorted(table["level"].unique(), key=lambda one: (np.isnan(one), one))
+    names = round(max(text_width(name, 10) for name in order)) + 16
+    wide = min(_WIDTH, (theme.room(theme.page(), beside=names + 12) - 14 * (len(levels) - 1)) // len(levels))
     panels = [
-        _panel(table[_at(table, level)], float(level), arms, order, domain, names=number == 0)
+        _panel(table[_at(table, level)], float(level), arms, order, domain, wide, names=number == 0)
         for number, level in enumerate(levels)
     ]
     about = f"bars: 95 %; band: random directions; n = {span(table['n'])} items"
@@ -50,7 +55,7 @@ def behaviour(frame: pd.DataFrame, *, title: str = "Behaviour under steering", s
 
 
 def _panel(
-    part: pd.DataFrame, level: float, arms: list[str], order: list[str], domain: list[float], *, names: bool
+    part: pd.DataFrame, level: float, arms: list[str], order: list[str], domain: list[float], wide: int, *, names: bool
 ) -> alt.LayerChart:
     scale = alt.Scale(domain=domain, nice=False)
     x = alt.X("value:Q", scale=scale, title="change of log-odds, nats")
@@ -83,16 +88,16 @@ def _panel(
             x=x, color=colour, shape=shape, tooltip=["arm:N", "emotion:N", "value:Q", "low:Q", "high:Q", "n:Q"]
         )
     )
-    head = "own doses" if np.isnan(level) else f"KL {level:g} nats on neutral text"
+    head = "own doses" if np.isnan(level) else f"KL {level:g} nats{' on neutral text' if wide > 160 else ''}"
     height = max(3, len(order)) * _LINE * (1.0 if len(arms) < 2 else 1.25)
     return alt.LayerChart(layer=layers).properties(
-        width=_WIDTH, height=height, title=alt.Title(text=head, fontSize=11, anchor="start", frame="group", offset=4)
+        width=wide, height=height, title=alt.Title(text=head, fontSize=11, anchor="start", frame="group", offset=4)
     )
 
 
 def caption(frame: pd.DataFrame) -> str:
     """Write the caption from the numbers of the table."""
-    table = require(frame, COLUMNS, family="behaviour")
+    table = require(_effects(frame), COLUMNS, family="behaviour")
     arm = _arms(table)[0]
     first = table[table["arm"] == arm].sort_values(["level", "emotion"]).reset_index(drop=True)
     most = first.iloc[int(first["value"].abs().to_numpy().argmax())]
@@ -102,6 +107,11 @@ def caption(frame: pd.DataFrame) -> str:
         f"change is {signed(most['value'])} nats ({signed(most['low'])} to {signed(most['high'])}, "
         f"{most['emotion']}).{told}"
     )
+
+
+def _effects(frame: pd.DataFrame) -> pd.DataFrame:
+    """The emotions' rows: random directions are drawn as a band, which every row carries."""
+    return frame[frame["arm"] != RANDOM] if "arm" in frame else frame
 
 
 def _arms(table: pd.DataFrame) -> list[str]:

@@ -25,12 +25,12 @@ import yaml
 from published import fill_readme, summary
 
 import emovec_sae as ev
-from emovec_sae.charts import save_chart
-from emovec_sae.charts.latents_by_emotion import latents_by_emotion
+from emovec_sae.charts import draw, save_chart
 from emovec_sae.corpora.emotions import load_emotions
 from emovec_sae.decomposition.across_saes import selected_matches
 from emovec_sae.decomposition.agreement import agreement, auroc_support
 from emovec_sae.decomposition.naming import naming
+from emovec_sae.decomposition.null_tables import curve_rows
 from emovec_sae.decomposition.resampled import Resampler
 from emovec_sae.decomposition.sharing import sharing
 from emovec_sae.decomposition.sources import cells_of
@@ -59,10 +59,26 @@ def step(name: str) -> Iterator[None]:
     sys.stderr.write(f"{name}: {time.monotonic() - began:.0f} s\n")
 
 
-def core_cells(found: Any) -> Any:
-    """The latents x emotions matrix of the core emotions: 171 do not fit on a page."""
+def core_cells(found: Any) -> tuple[Any, Any]:
+    """The latents x emotions matrix of the core emotions, as chart and table: 171 do not fit on a page."""
     cells = found.cells(n=24)
-    return latents_by_emotion(cells[cells["emotion"].isin(CORE)])
+    cells = cells[cells["emotion"].isin(CORE)].reset_index(drop=True)
+    return draw("latents_by_emotion", cells), cells
+
+
+def across_numbers(found: Any) -> tuple[Any, Any]:
+    """Both shares across SAEs, as chart and table."""
+    names = {"matched": "has a partner in the other SAE", "selected": "its partner is selected too"}
+    told = found.summary().assign(check=f"the first {found.k} latents of an emotion")
+    told = told.assign(number=told["number"].map(names))
+    return draw("score_dots", told, title="Selected latents across SAEs"), told
+
+
+def k_curve(found: Any) -> tuple[Any, Any]:
+    """Cosine of the first k latents beside its nulls, as chart and table."""
+    rows = curve_rows(found.curves, method=found.method, quantity="cosine", emotion=None, seed=SEED)
+    rows = rows.rename(columns={"x": "k"}).drop(columns="null").assign(method=found.method)
+    return draw("k_curves", rows), rows
 
 
 @dataclass
@@ -128,14 +144,15 @@ class Work:
         )
         return {seed: found[Site.parse(self.site), seed] for seed in seeds}
 
-    def once(self, name: str, make: Callable[[], Any], plot: Callable[[Any], Any] | None = None) -> None:
+    def once(self, name: str, make: Callable[[], Any], drawn: Callable[[Any], tuple[Any, Any]] | None = None) -> None:
         """Make a result and its figure unless its file is there."""
         file = self.path / f"{name}.json"
         if file.exists():
             return
         with step(f"{self.name}: {name}"):
             found = make()
-            self.draw(plot(found) if plot else found.plot(), name, found, found.frame())
+            chart, table = drawn(found) if drawn else (found.plot(), found.frame())
+            self.draw(chart, name, found, table)
             found.save(file)
 
     def draw(self, chart: Any, name: str, found: Any, table: Any) -> None:
@@ -198,8 +215,8 @@ class Work:
         self.once("probing", lambda: probe_latents(sae, self.claims, seed=SEED))
         self.once("agreement", compared)
         self.once("stability", lambda: stability(self.vectors, sae, self.claims, k=at, seed=SEED))
-        self.once("across_seeds", followed)
-        self.once("sharing", lambda: sharing(contrasts[first], cells=resampler(), seed=SEED), plot=core_cells)
+        self.once("across_seeds", followed, drawn=across_numbers)
+        self.once("sharing", lambda: sharing(contrasts[first], cells=resampler(), seed=SEED), drawn=core_cells)
         told = STUDY["naming"]
         self.once(
             "naming",
@@ -210,7 +227,8 @@ class Work:
         one = contrasts[first]
         self.draw(one.plot("afraid", k=at), "composition_afraid", one, one.composition(["afraid"], k=at))
         for one in found[:2]:
-            self.draw(one.plot_curves(), f"curve_{one.method}", one, one.excess())
+            chart, table = k_curve(one)
+            self.draw(chart, f"curve_{one.method}", one, table)
 
     def publish(self) -> None:
         """Copy numbers and figures to where the repository keeps them."""

@@ -150,13 +150,13 @@ class Behaviour:
 
     def plot(self) -> alt.TopLevelMixin:
         """Effects by emotion, a panel a level, beside the range of random directions."""
-        from emovec_sae.charts.behaviour import behaviour
+        from emovec_sae.charts import draw
 
         table = self.frame()
         title = f"{self.battery} under steering: {self.model}"
         problem = self.headroom.problem
         told = f"NOT INTERPRETED, {problem}" if problem else str(self.headroom)
-        return behaviour(table[table["arm"] != RANDOM], title=title, subtitle=told)
+        return draw("behaviour", table[table["arm"] != RANDOM], title=title, subtitle=told)
 
     def save(self, path: str | Path) -> Path:
         """Write the cells as Parquet, with summary, doses and provenance as JSON beside them."""

@@ -92,12 +92,14 @@ def frontier_table(path: Path) -> pd.DataFrame:
     for (arm, _), some in effects[effects["arm"].isin(drawn)].groupby(["arm", "level"], sort=False):
         # the emotions that have every dose: a mean over others at each would not be one curve
         some = some[some["emotion"].isin(section["arms_for"])]
+        if some.empty:
+            continue
         mean = bootstrap_mean(some["effect"].to_numpy(dtype=float), seed=_seed(path))
         rows.append(
             {"arm": arm, "damage": float(some["kl"].mean()), "effect": mean.value, "low": mean.low, "high": mean.high,
              "n": len(some)}
         )  # fmt: skip
-    return pd.DataFrame(rows).query("n > 0").reset_index(drop=True)
+    return pd.DataFrame(rows)
 
 
 def k90_table(path: Path) -> pd.DataFrame:

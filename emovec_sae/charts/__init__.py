@@ -43,6 +43,7 @@ FAMILIES = {
     "frontier": "effect of the arms against the damage done",
     "k90": "how many latents do what the vector does",
     "specificity": "what adding an emotion does to others' words",
+    "text_outcomes": "what the arms' texts say, and how they say it",
     "behaviour": "what emotions do to a battery of questions",
     "patching": "what patching one site brings back",
     "carriers": "what carries the answer from one text to another",

@@ -57,8 +57,7 @@ def generations_stage(run: Run, context: Context) -> None:
         return
 
     def work(progress: Progress) -> None:
-        from emovec_sae.charts import save_chart
-        from emovec_sae.charts.text_outcomes import caption
+        from emovec_sae.charts import caption, save_chart
 
         found = _generate(context, section, progress)
         found.save(context.path / "generated.parquet")
@@ -75,7 +74,7 @@ def generations_stage(run: Run, context: Context) -> None:
         table = found.means(level, seed=seed)
         made = collect(figure="generations", table="tables/generation_means.parquet", run=context.path.name)
         save_chart(found.plot(level, seed=seed), context.path / "figures", "generations", table=table,
-                   provenance=made, caption=caption(table))  # fmt: skip
+                   provenance=made, caption=caption("text_outcomes", table))  # fmt: skip
 
     tables = TABLES if _readers_of(section) else TABLES[:-1]
     outputs = ["generated.parquet", "generated.scores.parquet", "generated.json", "figures/generations.svg",

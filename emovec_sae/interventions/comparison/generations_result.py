@@ -164,10 +164,10 @@ class Generations:
 
     def plot(self, level: float | None = None, *, seed: int = 0) -> alt.TopLevelMixin:
         """Mean signed effect of each arm, with and without words of emotion; at the largest level by default."""
-        from emovec_sae.charts.text_outcomes import text_outcomes
+        from emovec_sae.charts import draw
 
         at = float(self.texts["level"].max()) if level is None else level
-        return text_outcomes(self.means(at, seed=seed))
+        return draw("text_outcomes", self.means(at, seed=seed))
 
     def plot_specificity(
         self, level: float, arm: str = "raw", *, outcome: str = "probe", masked: bool = False

@@ -89,12 +89,13 @@ class Geometry:
         """The vector map, what `plot` draws: see `vector_map_frame`."""
         return self.vector_map_frame()
 
-    def plot(self, *, method: str = "pca", seed: int = 0) -> alt.LayerChart:
-        """Draw the vector map: the principal components of `frame`, or ``umap`` (extra ``maps``)."""
+    def plot(self, *, method: str | Sequence[str] = "pca", seed: int = 0) -> alt.LayerChart:
+        """Draw the vector map: ``pca``, ``umap`` or ``pacmap`` (extra ``maps``); several stand side by side."""
         from emovec_sae.charts import draw
         from emovec_sae.directions.maps import mapped
 
-        return draw("vector_map", mapped(self, method, seed=seed))
+        names = [method] if isinstance(method, str) else list(method)
+        return draw("vector_map", pd.concat([mapped(self, name, seed=seed) for name in names], ignore_index=True))
 
     def plot_similarity(self, *, emotions: Sequence[str] | None = None) -> alt.Chart:
         """Draw the heat map of cosines from `similarity_frame`."""

@@ -14,11 +14,11 @@ from emovec_sae.errors import ConfigError, suggest
 if TYPE_CHECKING:
     from emovec_sae.directions.geometry import Geometry
 
-METHODS = ("pca", "umap")
+METHODS = ("pca", "umap", "pacmap")
 """Maps by name."""
 
 NEIGHBOURS = 10
-"""Neighbours that UMAP keeps together, and of which the trustworthiness is taken."""
+"""Neighbours that UMAP and PaCMAP keep together, and of which the trustworthiness is taken."""
 
 
 def mapped(geometry: Geometry, method: str, *, seed: int = 0) -> pd.DataFrame:
@@ -29,31 +29,33 @@ def mapped(geometry: Geometry, method: str, *, seed: int = 0) -> pd.DataFrame:
     geometry
         From `fit_geometry`.
     method
-        ``pca``, or ``umap`` on the cosine distances.
+        ``pca``, ``umap`` on the cosine distances, or ``pacmap`` on the unit vectors, which keeps more of the whole.
     seed
-        Of UMAP.
+        Of UMAP and PaCMAP.
 
     Returns
     -------
     pandas.DataFrame
-        Columns of `emovec_sae.charts.vector_map.COLUMNS`; for UMAP `method`, and NaN for the shares of variance.
+        Columns of `emovec_sae.charts.vector_map.COLUMNS`; for the others `method`, and NaN for the shares of variance.
 
     Raises
     ------
     ConfigError
-        If there is no such method, or umap-learn is not installed.
+        If there is no such method, or its package is not installed.
 
     References
     ----------
-    McInnes, Healy and Melville 2018, UMAP (arXiv 1802.03426).
+    McInnes, Healy and Melville 2018, UMAP (arXiv 1802.03426); Wang, Huang, Rudin and Shaposhnik 2021, PaCMAP (JMLR 22).
     """
     if method not in METHODS:
         raise ConfigError(f"unknown map '{method}'{suggest(method, METHODS)}; there are {', '.join(METHODS)}")
     frame = geometry.frame()
     if method == "pca":
         return frame
-    plane = _umap(_distances(geometry), seed)
-    return frame.assign(pc1=plane[:, 0], pc2=plane[:, 1], explained1=np.nan, explained2=np.nan, method="UMAP")
+    plane, name = (
+        (_umap(_distances(geometry), seed), "UMAP") if method == "umap" else (_pacmap(geometry, seed), "PaCMAP")
+    )
+    return frame.assign(pc1=plane[:, 0], pc2=plane[:, 1], explained1=np.nan, explained2=np.nan, method=name)
 
 
 def map_trust(geometry: Geometry, frame: pd.DataFrame) -> float:
@@ -72,7 +74,9 @@ def _distances(geometry: Geometry) -> np.ndarray:
 
 def _umap(distances: np.ndarray, seed: int) -> np.ndarray:
     try:
-        import umap
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it misses a network that is not used here
+            import umap
     except ImportError as error:
         raise ConfigError("UMAP is not installed; pip install 'emovec_sae[maps]'") from error
     count = min(NEIGHBOURS, len(distances) - 1)
@@ -80,4 +84,18 @@ def _umap(distances: np.ndarray, seed: int) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a seed means one thread, which is what is wanted
         plane = np.asarray(made.fit_transform(distances))
+    return plane - plane.mean(axis=0)
+
+
+def _pacmap(geometry: Geometry, seed: int) -> np.ndarray:
+    try:
+        import pacmap
+    except ImportError as error:
+        raise ConfigError("PaCMAP is not installed; pip install 'emovec_sae[maps]'") from error
+    values, axes = np.linalg.eigh((geometry.cosines + geometry.cosines.T) / 2)
+    points = (axes * np.sqrt(np.clip(values, 0, None))).astype(np.float32)  # the unit vectors, turned
+    made: Any = pacmap.PaCMAP(n_components=2, n_neighbors=min(NEIGHBOURS, len(points) - 1), random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says that a seed makes it slower
+        plane = np.asarray(made.fit_transform(points, init="pca"))
     return plane - plane.mean(axis=0)

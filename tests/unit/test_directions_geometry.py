@@ -13,6 +13,7 @@ from directions_planted import SITES, store
 from emovec_sae.corpora import load_emotions, load_norms
 from emovec_sae.directions import DirectionSet, fit_directions, logit_lens, word_ranks
 from emovec_sae.directions.geometry import clustered_order
+from emovec_sae.directions.maps import map_trust, mapped
 from emovec_sae.errors import ConfigError, MismatchError
 
 
@@ -158,3 +159,18 @@ def test_an_unembedding_of_another_model_is_refused() -> None:
         logit_lens(directions, torch.zeros(50, 24), strings, k=51)
     with pytest.raises(ConfigError, match=r"token 50 of 'afraid'"):
         word_ranks(directions, torch.zeros(50, 24), {"afraid": [50]})
+
+
+@pytest.mark.parametrize(("method", "name"), [("umap", "UMAP"), ("pacmap", "PaCMAP")])
+def test_a_map_keeps_neighbours_together_and_repeats_itself(method: str, name: str) -> None:
+    geometry = rated_set(n=40, noise=0.1).geometry()
+    first = mapped(geometry, method, seed=1)
+    assert map_trust(geometry, first) > 0.75
+    assert first[["explained1", "explained2"]].isna().all().all()
+    np.testing.assert_array_equal(first["pc1"], mapped(geometry, method, seed=1)["pc1"])
+    assert name in geometry.plot(method=["pca", method]).to_json()
+
+
+def test_an_unknown_map_is_refused() -> None:
+    with pytest.raises(ConfigError, match="unknown map 'tsne'"):
+        rated_set(n=20).geometry().plot(method="tsne")

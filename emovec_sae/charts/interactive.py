@@ -11,6 +11,8 @@ PALE = 0.12
 """Opacity of what is not picked."""
 
 _PICK, _ZOOM = "picked", "zoomed"
+_MET = ("point", "circle", "square", "bar", "rect")
+"""Marks that a pointer meets easily."""
 
 
 def explorable(chart: alt.TopLevelMixin, family: ModuleType) -> Any:
@@ -32,11 +34,15 @@ def explorable(chart: alt.TopLevelMixin, family: ModuleType) -> Any:
     spec = chart.to_dict(validate=False)
     pick: str | None = getattr(family, "PICK", None)
     views: list[str] = []
-    for unit in _units(spec):
-        _explain(unit)
-        if pick is not None and _has(unit, pick, spec):
-            views.append(unit.setdefault("name", f"view_{len(views)}"))
+    for group in _groups(spec):
+        for unit in group:
+            _explain(unit)
+        picked = [unit for unit in group if pick is not None and _has(unit, pick, spec)]
+        for unit in picked:
             _fade(unit)
+        if picked:  # layers share their signals, so that one of them alone may listen: the one whose marks are met best
+            best = min(picked, key=lambda unit: unit["mark"]["type"] not in _MET)
+            views.append(best.setdefault("name", f"view_{len(views)}"))
     params: list[dict[str, Any]] = []
     if views:
         select = {"type": "point", "fields": [pick]}
@@ -50,6 +56,18 @@ def explorable(chart: alt.TopLevelMixin, family: ModuleType) -> Any:
         spec["params"] = [*spec.get("params", []), *params]
     made: Any = type(chart)
     return made.from_dict(spec, validate=False)
+
+
+def _groups(spec: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    """The single views that lie over each other, by place."""
+    if "mark" in spec:
+        return [[spec]]
+    if "layer" in spec:
+        return [_units(spec)]
+    inside = [spec["spec"]] if isinstance(spec.get("spec"), dict) else []
+    for kind in ("concat", "hconcat", "vconcat"):
+        inside += spec.get(kind, [])
+    return [group for part in inside for group in _groups(part)]
 
 
 def _units(spec: dict[str, Any]) -> list[dict[str, Any]]:

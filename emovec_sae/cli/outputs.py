@@ -82,7 +82,7 @@ def _width(text: str | None) -> str | float | None:
         return text
 
 
-def report(run: Path, *, out: Path | None = None, json_: Json = False) -> None:
+def report(run: Path, *, out: Path | None = None, card: Path | None = None, json_: Json = False) -> None:
     """Write a run's report: one HTML file that needs no network.
 
     Parameters
@@ -91,7 +91,9 @@ def report(run: Path, *, out: Path | None = None, json_: Json = False) -> None:
         Folder of a run.
     out
         The file; RUN/report.html by default.
+    card
+        Folder of a finished score card (emovec bench) to show in it; that of the run by default, if it has one.
     """
     from emovec_sae.report.page import write_report
 
-    answer({"report": str(write_report(run, out=out))}, json_=json_)
+    answer({"report": str(write_report(run, out=out, card=card))}, json_=json_)

@@ -69,7 +69,7 @@ def _groups(cards: Sequence[ScoreCard]) -> dict[str, list[dict[str, Any]]]:
         for row in card.table.to_dict("records"):
             rows = groups.setdefault(str(row["title"]), {})
             found = rows.setdefault(str(row["number"]), {"number": row["number"], "cells": [None] * len(cards)})
-            found["cells"][place] = _cell(row)
+            found["cells"][place] = cell(row)
     return {title: list(rows.values()) for title, rows in groups.items()}
 
 
@@ -80,11 +80,11 @@ def _variants(cards: Sequence[ScoreCard]) -> list[dict[str, Any]]:
         for row in card.variants.to_dict("records"):
             key = (str(row["check"]), str(row["variant"]), str(row["number"]))
             told = {"check": key[0], "variant": key[1], "number": key[2], "cells": [None] * len(cards)}
-            rows.setdefault(key, told)["cells"][place] = _cell(row)
+            rows.setdefault(key, told)["cells"][place] = cell(row)
     return list(rows.values())
 
 
-def _cell(row: dict[Any, Any]) -> dict[str, Any]:
+def cell(row: dict[Any, Any]) -> dict[str, Any]:
     """A number as the page writes it, and how it was made."""
     how = [row.get(key) for key in ("site", "estimator", "readout", "position", "note")]
     return {

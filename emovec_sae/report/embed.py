@@ -8,11 +8,16 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from emovec_sae.charts import FAMILIES
+from emovec_sae.report.live import Live, live
 from emovec_sae.report.run import Figure
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_SVG, MOST_CSV = 1_000_000, 1_500_000
 """Bytes above which a figure is embedded as PNG, and a table is named instead of embedded."""
@@ -46,7 +51,9 @@ class Embedded:
     data
         Data URI of the plotted table, empty where it is too large to carry along.
     table
-        Path of the table inside the run folder.
+        Path of the table inside the run folder, without its ending.
+    live
+        The version that answers the reader.
     """
 
     name: str
@@ -59,14 +66,16 @@ class Embedded:
     width: int
     data: str
     table: str
+    live: Live
 
 
-def figure(files: Figure, number: int) -> Embedded:
-    """Return the figure `number` with its picture and table inside.
+def figure(files: Figure, number: int, *, family: str | None = None) -> Embedded:
+    """Return the figure `number` with its picture and table inside; its family is its name unless it is given.
 
     The picture becomes an image and not inline SVG: an image runs no script that an SVG may hold, and ids inside it
     cannot meet those of another figure.
     """
+    about = FAMILIES.get(family or files.name, files.name.replace("_", " "))
     svg, table = files.svg.read_bytes(), files.csv.read_bytes()
     kind = "svg" if len(svg) <= MOST_SVG else "png"
     width = re.search(rb'<svg[^>]*?\swidth="(\d+)', svg)
@@ -74,14 +83,15 @@ def figure(files: Figure, number: int) -> Embedded:
     return Embedded(
         name=files.name,
         number=number,
-        heading=HEADINGS.get(files.name, FAMILIES[files.name].capitalize()),
+        heading=HEADINGS.get(family or files.name, about[:1].upper() + about[1:]),
         caption=caption,
-        alt=f"Chart: {FAMILIES[files.name]}. The caption below says what it shows; its table can be downloaded.",
+        alt=f"Chart: {about}. The caption below says what it shows; its table can be downloaded.",
         image=uri("image/svg+xml", svg) if kind == "svg" else uri("image/png", files.png.read_bytes()),
         kind=kind,
         width=int(width[1]) if width else 692,
         data=uri("text/csv", table) if len(table) <= MOST_CSV else "",
-        table=f"figures/{files.csv.name}",
+        table=f"figures/{files.name}",
+        live=live(files.parquet, family or files.name),
     )
 
 
@@ -94,6 +104,11 @@ def rows_uri(rows: Sequence[BaseModel]) -> str:
     writer.writeheader()
     writer.writerows(row.model_dump() for row in rows)
     return uri("text/csv", text.getvalue().encode())
+
+
+def table_uri(table: pd.DataFrame) -> str:
+    """Return a table as CSV in a data URI; empty where it has no rows."""
+    return "" if table.empty else uri("text/csv", table.to_csv(index=False, lineterminator="\n").encode())
 
 
 def uri(kind: str, content: bytes) -> str:

@@ -14,13 +14,13 @@ from emovec_sae.errors import StoreError
 Read = TypeVar("Read")
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
     """Keys that a later version adds to a file are let through: the report shows what it knows."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Score(_Part):
+class Score(Part):
     """One number of the score table; `low`, `high` and `n` are None where the number has none."""
 
     group: str
@@ -32,7 +32,7 @@ class Score(_Part):
     note: str = ""
 
 
-class Results(_Part):
+class Results(Part):
     """What ``results.json`` holds."""
 
     title: str
@@ -42,7 +42,7 @@ class Results(_Part):
     provenance: dict[str, Any]
 
 
-class Share(_Part):
+class Share(Part):
     """Share of an emotion's |v|^2 that a latent holds, signed, with its interval."""
 
     emotion: str
@@ -51,14 +51,14 @@ class Share(_Part):
     high: float | None = None
 
 
-class Piece(_Part):
+class Piece(Part):
     """A token of a passage and how strongly the latent fires on it."""
 
     token: str
     activation: float
 
 
-class Passage(_Part):
+class Passage(Part):
     """A story passage, cut into tokens."""
 
     emotion: str
@@ -66,7 +66,7 @@ class Passage(_Part):
     pieces: list[Piece]
 
 
-class Latent(_Part):
+class Latent(Part):
     """A latent with the emotions that it takes part in, its decoder's tokens and the passages where it fires most."""
 
     latent: int
@@ -76,7 +76,7 @@ class Latent(_Part):
     passages: list[Passage]
 
 
-class Generation(_Part):
+class Generation(Part):
     """A continuation of a prompt under one arm."""
 
     emotion: str
@@ -88,12 +88,13 @@ class Generation(_Part):
 
 @dataclass(frozen=True)
 class Figure:
-    """The files of one figure; all of them exist."""
+    """The files of one figure; all but perhaps the Parquet exist."""
 
     name: str
     svg: Path
     png: Path
     csv: Path
+    parquet: Path
     caption: str
 
 
@@ -106,6 +107,7 @@ class Run:
     figures: list[Figure]
     latents: list[Latent]
     generations: list[Generation]
+    verdict: str
 
 
 def read_run(path: str | Path) -> Run:
@@ -121,14 +123,16 @@ def read_run(path: str | Path) -> Run:
         raise StoreError(f"there is no run at '{folder}'; make one with: emovec run STUDY.yaml --out {folder}")
     return Run(
         path=folder,
-        results=_json(folder, "results.json", TypeAdapter(Results)),
-        figures=[_figure(folder, name) for name in _drawn(folder)],
-        latents=_json(folder, "latents.json", TypeAdapter(list[Latent])),
-        generations=_json(folder, "generations.json", TypeAdapter(list[Generation])),
+        results=read_json_as(folder, "results.json", TypeAdapter(Results)),
+        figures=[read_figure(folder / "figures", name) for name in _drawn(folder)],
+        latents=read_json_as(folder, "latents.json", TypeAdapter(list[Latent])),
+        generations=read_json_as(folder, "generations.json", TypeAdapter(list[Generation])),
+        verdict=_text(folder / "verdict.md"),
     )
 
 
-def _json(folder: Path, name: str, shape: TypeAdapter[Read]) -> Read:
+def read_json_as(folder: Path, name: str, shape: TypeAdapter[Read]) -> Read:
+    """Read a JSON file of a folder in the given shape; errors as in `read_run`."""
     path = folder / name
     again = f"make it with: emovec run STUDY.yaml --out {folder}"
     if not path.is_file():
@@ -141,17 +145,24 @@ def _json(folder: Path, name: str, shape: TypeAdapter[Read]) -> Read:
         raise StoreError(f"'{path}' cannot be read at {place}: {first['msg']}; {again}") from error
 
 
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
 def _drawn(folder: Path) -> list[str]:
-    """Families of which there is a file: a run without a stage has fewer figures."""
-    found = [name for name in FAMILIES if any((folder / "figures").glob(f"{name}.*"))]
-    return found or list(FAMILIES)[:1]  # whose absence is then named
+    """Families of which there is a file, then what has other names: a run without a stage has fewer figures."""
+    files = [path.name for path in (folder / "figures").glob("*.*")]
+    known = [name for name in FAMILIES if any(file.startswith(f"{name}.") for file in files)]
+    others = sorted({file.removesuffix(".caption.md") for file in files if file.endswith(".caption.md")} - {*known})
+    return [*known, *others] or list(FAMILIES)[:1]  # whose absence is then named
 
 
-def _figure(folder: Path, name: str) -> Figure:
-    base = folder / "figures"
+def read_figure(base: Path, name: str) -> Figure:
+    """Read the files of the figure `name` in the folder `base`; errors as in `read_run`."""
     files = {suffix: base / f"{name}.{suffix}" for suffix in ("svg", "png", "csv", "caption.md")}
     for path in files.values():
         if not path.is_file():
-            raise StoreError(f"'{path}' is missing; make it with: emovec figures {folder}")
+            raise StoreError(f"'{path}' is missing; make it with: emovec figures {base.parent}")
     caption = files["caption.md"].read_text(encoding="utf-8").strip()
-    return Figure(name=name, svg=files["svg"], png=files["png"], csv=files["csv"], caption=caption)
+    table = base / f"{name}.parquet"
+    return Figure(name=name, svg=files["svg"], png=files["png"], csv=files["csv"], parquet=table, caption=caption)

@@ -128,14 +128,16 @@ def _arms(context: Context, section: GenerationsSection) -> list[Arm]:
     """The study's arms that are to write."""
     from emovec_sae.studies.arms import study_plan
 
-    emotions = _emotions(context, section)
-    every = study_plan(context, context.emotions(context.study.interventions.emotions)).arms
+    emotions, levels = _emotions(context, section), _levels(context, section)
+    plan = study_plan(context, context.emotions(context.study.interventions.emotions))
+    every = plan.arms
     names = list(dict.fromkeys(arm.name for arm in every))
     for name in section.arms:
         if name not in (*names, INSTRUCTION):
             near = suggest(name, [*names, INSTRUCTION])
             raise ConfigError(f"generations.arms names '{name}'{near}; there are {', '.join([*names, INSTRUCTION])}")
     kept = [arm for arm in every if arm.name in section.arms and arm.draw < section.draws]
+    kept = [arm for arm in kept if set(levels) <= set(plan.levels(arm))]  # a part of the grid may have no second turn
     return [arm for arm in kept if arm.emotion is None or arm.emotion in emotions]
 
 

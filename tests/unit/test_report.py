@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import itertools
 import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
-from report_run import ATTACK, make_run
+from report_run import ATTACK, ENDING, LIVE, make_card, make_run
 
 from emovec_sae.charts import FAMILIES
 from emovec_sae.errors import StoreError
-from emovec_sae.report import embed, page, words, write_report
+from emovec_sae.report import bundle, embed, evidence, live, page, prose, samples, words, write_report
 from emovec_sae.report.run import Passage
 
 
@@ -46,6 +48,13 @@ def run(tmp_path: Path) -> Path:
     return make_run(tmp_path / "run")
 
 
+@pytest.fixture(scope="module")
+def living(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of a run in which two figures answer the reader."""
+    run = make_run(tmp_path_factory.mktemp("living") / "run", live=True)
+    return write_report(run).read_text(encoding="utf-8")
+
+
 def html_of(run: Path) -> str:
     return write_report(run).read_text(encoding="utf-8")
 
@@ -63,26 +72,169 @@ def test_the_page_is_well_formed_and_has_every_section(run: Path) -> None:
     assert "latent-1234" in targets
 
 
-def test_corpus_text_is_escaped_everywhere(run: Path) -> None:
-    html = html_of(run)
-    assert "<script" not in html.lower()
-    # Title twice, verdict, score, seven captions, a raised token, five passages with footers, six generations.
+def test_corpus_text_is_escaped_everywhere(living: str) -> None:
+    html = living
+    # The two specifications, the library and the drawer; the texts bring none.
+    assert html.lower().count("<script") == html.lower().count("</script") == len(LIVE) + 2
+    # Title twice, verdict, score, captions, a raised token, five passages with footers, eight generations.
     assert html.count("&lt;script&gt;") >= 20
     assert Page(html).text.count(ATTACK) >= 20
 
 
-def test_the_page_needs_nothing_else(run: Path) -> None:
-    html = html_of(run)
+def test_the_page_needs_nothing_else(living: str) -> None:
+    html = living
     seen = Page(html)
     for tag, attributes in seen.tags:
-        assert tag not in {"script", "link", "iframe", "object", "embed", "base", "form"}
+        assert tag not in {"link", "iframe", "object", "embed", "base", "form"}
         assert not any(name.startswith("on") for name in attributes)
         for name in ("src", "srcset", "href", "data", "poster", "action"):
             assert re.match(r"(data:|#|$)", attributes.get(name, "")), (tag, name)
-    assert "url(" not in html
-    assert "@import" not in html
+    own = html.replace(bundle.library(), "")
+    assert "url(" not in own
+    assert "@import" not in own
     (policy,) = [meta for meta in seen.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
-    assert policy["content"] == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    allowed = [
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for kind, text in re.findall(r"<script( [^>]*)?>(.*?)</script>", html, re.DOTALL)
+        if not kind
+    ]
+    assert len(allowed) == 2
+    assert policy["content"] == (
+        f"default-src 'none'; script-src 'sha256-{allowed[0]}' 'sha256-{allowed[1]}'; style-src 'unsafe-inline'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def test_figures_with_their_tables_answer_the_reader(living: str) -> None:
+    html = living
+    specs = dict(re.findall(r'<script type="application/json" id="spec-(\w+)">(.*?)</script>', html, re.DOTALL))
+    assert set(specs) == set(LIVE)
+    assert ENDING in json.dumps(json.loads(specs["naming"]), ensure_ascii=False).replace('\\"', '"')
+    (zoomed,) = [one for one in json.loads(specs["naming"])["params"] if one["name"] == "zoomed"]
+    assert zoomed["select"]["zoom"] == "wheel![event.shiftKey]"
+    assert "Shift and wheel to zoom" in html
+    assert "This figure is a picture only: similarity.parquet is missing." in html
+
+
+def test_a_run_without_tables_runs_no_script(run: Path) -> None:
+    html = html_of(run)
+    assert "<script" not in html
+    assert "script-src 'none'" in html
+
+
+def test_a_table_of_another_version_stays_a_picture(tmp_path: Path) -> None:
+    pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "naming.parquet")
+    found = live.live(tmp_path / "naming.parquet", "naming")
+    assert found.spec == ""
+    assert "emotion" in found.why
+    assert live.live(tmp_path / "naming.parquet", "what").why == "'what' is no family of charts"
+
+
+def test_a_specification_cannot_leave_its_element() -> None:
+    text = live.safe_json({"a": ENDING + "\u2028 & é"})
+    assert not re.search("[<>&\u2028]", text)
+    assert json.loads(text) == {"a": ENDING + "\u2028 & é"}
+
+
+def test_the_library_is_the_one_that_altair_writes_for() -> None:
+    import altair as alt
+
+    assert f'"{alt.SCHEMA_VERSION.removeprefix("v")}"' in bundle.library()
+    assert "</script" not in bundle.library().lower()
+    assert not re.search("[\r\0]|<!--", bundle.library())
+
+
+def test_the_card_stands_beside_its_nulls(run: Path, tmp_path: Path) -> None:
+    page_of = write_report(run, out=tmp_path / "x.html", card=make_card(tmp_path / "card", model="other"))
+    text = " ".join(Page(page_of.read_text()).text.split())
+    assert "top-1 0.60 0.57 to 0.64 0.042" in text
+    assert "quiet" not in text
+    assert "another model than the run" in text
+    assert "languages (one language only)" in text
+    assert "Score card" not in Page(html_of(run)).text
+    make_card(run)
+    text = Page(html_of(run)).text
+    assert "Score card" in text
+    assert "another model" not in text
+    with pytest.raises(StoreError, match="there is no score card"):
+        write_report(run, card=tmp_path / "nowhere")
+
+
+def test_the_diagnostics_are_told(run: Path) -> None:
+    seen = Page(html_of(run))
+    text = " ".join(seen.text.split())
+    assert "EV001 length warn" in text
+    assert "0.61, interval 0.60 to 0.62, limit 0.56, n 48" in text
+    assert "0 of 342 texts were among its training texts" in text
+    assert "1 of 3 calibrations did not reach their dose" in text
+    assert "k=1afraid0.250.11" in text.replace(" ", "")
+    assert "record the texts, 61.2 s" in text
+    assert "left out: the study has no section 'generations'" in text
+    assert "left out: it was not run" in text
+    links = {link["download"]: link["href"] for link in seen.all("a") if "download" in link}
+    assert (
+        base64.b64decode(links["missed_doses.csv"].partition(",")[2]).decode().splitlines()[1].startswith("k=1,afraid")
+    )
+
+
+def test_a_run_without_evidence_says_so(run: Path) -> None:
+    for name in ("diagnose.json", "passport.json", "comparison.doses.parquet", "verdict.md", "stages/record.json"):
+        (run / name).unlink()
+    text = " ".join(Page(html_of(run)).text.split())
+    assert "No diagnostics were run" in text
+    assert "no passport of its SAE" in text
+    assert "calibrated no doses" in text
+    assert "keeps no list of its stages" in text
+    assert "in full" not in text
+
+
+def test_a_verdict_is_taken_apart() -> None:
+    parts = prose.parts_of("# Head\n\nSome\nwords.\n\n- a\n- b\n\n| x | y |\n|---|---|\n| 1 | 2 |\n")
+    assert [(one.kind, one.text, one.rows) for one in parts] == [
+        ("heading", "Head", []), ("paragraph", "Some words.", []), ("list", "", [["a"], ["b"]]),
+        ("table", "", [["x", "y"], ["1", "2"]]),
+    ]  # fmt: skip
+
+
+def test_the_base_and_random_stand_beside_every_emotion(run: Path) -> None:
+    from emovec_sae.report.run import read_run
+
+    beside = samples.written(read_run(run).generations)
+    assert {emotion: [one.arm for one in prompts["Tell me."]] for emotion, prompts in beside.items()} == {
+        "afraid": ["base", "raw", "k=16", "random"], "worn out": ["base", "raw", "k=16", "random"],
+    }  # fmt: skip
+
+
+def test_a_battery_shows_regime_and_scores(tmp_path: Path) -> None:
+    from emovec_sae.interventions.comparison.generations_result import Generations
+
+    numbers = dict.fromkeys(
+        ("distinct_1", "distinct_2", "distinct_3", "repeated", "surprise", "perplexity", "valence_masked"), 0.5
+    )
+    key = {"draw": 0, "fold": 0, "prompt": 0, "seed": 0, "reached": True, "kl": 0.1, "tokens": 2}
+    texts = [
+        {**key, **numbers, "arm": arm, "emotion": emotion, "level": level, "text": f"{arm} {level:g}",
+         "regime": "clean" if arm == "base" else "vivid", "valence": value}
+        for arm, emotion, level, value in (("random", None, 0.1, 5.0), ("base", None, float("nan"), 5.0),
+                                           ("raw", "happy", 0.1, 6.5), ("raw", "happy", 0.05, 6.0))
+    ]  # fmt: skip
+    made = Generations(pd.DataFrame(texts).astype({"emotion": object}), pd.DataFrame(), {"prompts": ["Tell me."]})
+    found = samples.battery(made.save(tmp_path / "generated.parquet"))
+    assert [(one.arm, one.dose, one.text, one.regime) for one in found["happy"]["Tell me."]] == [
+        ("base", "", "base nan", "clean"), ("raw", "0.1 nats", "raw 0.1", "vivid"),
+        ("random", "0.1 nats", "random 0.1", "vivid"),
+    ]  # fmt: skip
+    told = "change against the base text"
+    scores = [one.scores for one in found["happy"]["Tell me."]]
+    assert scores == [[], [("valence", "1.50", told)], [("valence", "0.00", told)]]
+
+
+def test_diagnostics_of_the_card_serve_the_run(run: Path, tmp_path: Path) -> None:
+    checks = tmp_path / "card" / "checks"
+    checks.mkdir(parents=True)
+    (run / "diagnose.json").rename(checks / "diagnostics.json")
+    assert evidence.gather(run).findings == []
+    assert [one.code for one in evidence.gather(run, card=tmp_path / "card").findings] == ["EV001", "EV002"]
 
 
 def test_it_can_be_read_by_everyone(run: Path) -> None:

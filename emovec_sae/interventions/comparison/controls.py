@@ -9,6 +9,7 @@ import numpy as np
 from emovec_sae.directions.direction_set import DirectionSet
 from emovec_sae.errors import ConfigError
 from emovec_sae.interventions.arms import Arm
+from emovec_sae.interventions.comparison.names import TOPICS
 from emovec_sae.interventions.edits import Shift
 from emovec_sae.sites import Site
 from emovec_sae.stats.permutation import permuted_labels
@@ -17,7 +18,6 @@ COVARIANCE = "random, covariance"
 PERMUTED = "permuted labels"
 OTHER = "other emotion"
 FLIPPED = "sign flip"
-TOPICS = "raw, other topics"
 
 
 def covariance_arms(site: Site, values: np.ndarray, *, draws: int, seed: int) -> list[Arm]:

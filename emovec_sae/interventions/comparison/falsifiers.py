@@ -37,7 +37,7 @@ def falsifiers(own: pd.DataFrame, doses: pd.DataFrame, *, seed: int = 0) -> pd.D
         ``remainder as strong as raw``: the ratio of the remainder; holds where its lower bound is at least 0.9.
         ``random latents as good``: mean effect of k selected latents less that of random latents that match them in
         firing rate and norm, or of random directions where those were not run; holds unless its interval lies above 0.
-        ``same score, low explained KL``: of an arm that matches the raw vector, the share of the raw vector's
+        ``same score, low explained KL``: of latents that match the raw vector, the share of the raw vector's
         divergence that it explains; holds where the upper bound is below 0.5.
         No row means that the arms it needs were not run.
     """
@@ -79,6 +79,8 @@ def _explained(ratios: pd.DataFrame, doses: pd.DataFrame, seed: int) -> list[tup
         return []
     found: list[tuple[object, ...]] = []
     for arm in ratios.loc[ratios["matches"], "arm"]:
+        if read_name(str(arm)) is None:  # the claim is about latents
+            continue
         known = doses[(doses["arm"] == arm) & doses["emotion"].notna()].dropna(subset=["explained_kl"])
         if known.empty:
             continue

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 INSTRUCTION = "instruction"
 """The arm without an edit: a prompt that tells the model to feel the emotion."""
+TOPICS = "raw, other topics"
+"""In a rotation: the vector of the topics that the latents come from."""
 SHARE = "share"
 """The selector by Delta share, which a name leaves out."""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from emovec_sae.interventions.comparison.names import LatentArm, read_name
+from emovec_sae.interventions.comparison.names import TOPICS, LatentArm, read_name
 from emovec_sae.stats.bootstrap import bootstrap_mean
 from emovec_sae.stats.fdr import holm
 from emovec_sae.stats.hierarchical import hierarchical_ratio, ratio_above_p
@@ -46,6 +46,8 @@ def pooled_ratios(own: pd.DataFrame, *, primary: str = PRIMARY, seed: int = 0) -
     """
     rows = []
     for arm in _others(own):
+        if arm == TOPICS and own["fold"].nunique() > 1:  # over both turns it is the raw vectors themselves
+            continue
         both = beside(own, arm, "raw")
         emotions = both.index.get_level_values("emotion").to_numpy()
         ratio = hierarchical_ratio(both[arm].to_numpy(), both["raw"].to_numpy(), emotions, seed=seed)

@@ -88,7 +88,7 @@ def test_the_search_finds(browser: Any, address: str) -> None:
     page.click(".md-search__input")
     page.keyboard.type("permuted labels")
     page.wait_for_selector(".md-search-result__item")
-    assert "concepts.html" in page.eval_on_selector_all(
+    assert "decomposition.html" in page.eval_on_selector_all(
         ".md-search-result__link", "all => all.map(one => one.href).join()"
     )
     assert wrong == []

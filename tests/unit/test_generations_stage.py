@@ -68,7 +68,9 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
 
     monkeypatch.setattr(generations, "compare_generations", compare_generations)
     monkeypatch.setattr(result, "load_comparison", lambda path: None)
-    monkeypatch.setattr(arms, "study_plan", lambda context, emotions: SimpleNamespace(arms=every))
+    monkeypatch.setattr(
+        arms, "study_plan", lambda context, emotions: SimpleNamespace(arms=every, levels=lambda arm: [0.1, 0.2, 0.5])
+    )
     monkeypatch.setattr(stage, "_readers", lambda context, section: [])
     found = Context(study, tmp_path, tmp_path)
     found.__dict__.update(model=object(), directions=SimpleNamespace(fingerprint="d"), asked=asked)

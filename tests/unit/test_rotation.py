@@ -184,6 +184,16 @@ def test_an_arm_of_one_fold_stands_beside_the_raw_vector_of_that_fold() -> None:
     assert single.loc[("e3", "k=16"), "value"] == pytest.approx(0.5)
 
 
+def test_the_vector_of_the_other_topics_has_a_ratio_in_each_turn_only() -> None:
+    found = folded()
+    other = found.effects[found.effects["arm"] == "raw"].copy()
+    other["arm"], other["fold"] = "raw, other topics", 1 - other["fold"]  # what is raw in one turn is the other's here
+    own = Comparison(pd.concat([found.effects, other]), found.doses, {}).own()
+    assert "raw, other topics" not in set(statistics.pooled_ratios(own)["arm"])
+    by_fold = statistics.fold_ratios(own).set_index(["arm", "fold"])["value"]
+    assert by_fold["raw, other topics", 0] == pytest.approx(1 / by_fold["raw, other topics", 1])
+
+
 def test_a_comparison_from_before_there_were_folds_is_read_as_one(tmp_path: Path) -> None:
     found = folded((0.5, 0.5))
     only = found.effects[found.effects["fold"] == 0].drop(columns="fold")

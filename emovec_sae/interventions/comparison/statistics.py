@@ -46,7 +46,9 @@ def pooled_ratios(own: pd.DataFrame, *, primary: str = PRIMARY, seed: int = 0) -
     """
     rows = []
     for arm in _others(own):
-        if arm == TOPICS and own["fold"].nunique() > 1:  # over both turns it is the raw vectors themselves
+        if (
+            arm == TOPICS and own.loc[own["arm"] == arm, "fold"].nunique() > 1
+        ):  # over both turns it is the raw vectors themselves
             continue
         both = beside(own, arm, "raw")
         emotions = both.index.get_level_values("emotion").to_numpy()

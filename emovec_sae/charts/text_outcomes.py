@@ -14,6 +14,8 @@ COLUMNS = ("outcome", "masked", "level", "arm", "value", "low", "high", "n")
 UNITS = {"valence": "VADER valence", "probe": "probe, z-score", "judge": "judge, log-odds (nats)"}
 _AS_THEY_ARE, _MASKED = "as they are", "without words of emotion"
 _LINE = 30
+_NARROW = 500
+"""Pixels up to which panels stand below each other."""
 
 
 def text_outcomes(frame: pd.DataFrame) -> alt.VConcatChart:
@@ -33,18 +35,20 @@ def text_outcomes(frame: pd.DataFrame) -> alt.VConcatChart:
     table = table.assign(texts=table["masked"].map({False: _AS_THEY_ARE, True: _MASKED}))
     arms = _order([str(arm) for arm in table["arm"].unique()])
     outcomes = [str(name) for name in table["outcome"].unique()]
-    width = round((theme.PAGE - 130) / len(outcomes)) - 24
+    beside = theme.page() > _NARROW  # a single column has room for one panel a row
+    across = len(outcomes) if beside else 1
+    width = round((theme.page() - 2 * theme.PADDING - 150) / across) - 18
     panels = [
-        _panel(table[table["outcome"] == name], name, arms, min(width, 260), first=number == 0)
+        _panel(table[table["outcome"] == name], name, arms, min(width, 260), first=number == 0 or not beside)
         for number, name in enumerate(outcomes)
     ]
     title = heading(
-        "What the generated texts change, in the emotion\u2019s direction",
+        "What the generated texts change" + (", in the emotion\u2019s direction" if beside else ""),
         f"mean change against the model\u2019s own texts, 95 % intervals; n = {span(table['n'])}",
         f"doses matched at {table['level'].iloc[0]:g} nats of KL on neutral text; an instruction has no dose",
     )
-    row = alt.hconcat(*panels, spacing=18)
-    return theme.dress(alt.vconcat(row).properties(title=title))
+    rows_of = [alt.hconcat(*panels, spacing=18)] if beside else panels
+    return theme.dress(alt.vconcat(*rows_of, spacing=18).properties(title=title))
 
 
 def caption(frame: pd.DataFrame) -> str:

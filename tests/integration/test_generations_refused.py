@@ -23,7 +23,7 @@ def write(folder: Path, section: str) -> Path:
     [
         ("generations: {probe_site: resid_post.1}", "resid_post.1, the very site that the arms edit"),
         ("generations: {probe_site: resid_post.7}", "which recording.sites (resid_post.0-2) leaves out"),
-        ("generations: {levels: [0.3]}", "names 0.3, not run by interventions; there are 0.1, 0.2"),
+        ("generations: {levels: [0.3]}", "names 0.3, which interventions does not run; there are 0.1, 0.2"),
         ("generations: {emotions: [proud]}", "proud"),
         ("generations: {arm: [raw]}", "unknown key 'generations.arm' (did you mean 'arms'?)"),
         ("generations: {arms: [instruction]}", "names no arm besides the instruction"),

@@ -198,7 +198,9 @@ def test_generic_latents_are_found_and_what_they_hold(made, tmp_path):
     numbers = told.numbers.set_index("number")
     assert numbers.loc["generic share", "value"] == pytest.approx(told.by_emotion["generic"].mean())
     assert "labels permuted" in told.null
-    assert told.plot(n=6).to_dict()["layer"]
+    spec = told.plot(n=6).to_dict()
+    drawn = {row["latent"] for rows in spec["datasets"].values() for row in rows if "latent" in row}
+    assert len(drawn) == 6
     saved = read_json(told.save(tmp_path / "s.json"))
     assert np.shape(saved["matrix"]["delta"]) == told.matrix.shape
 

@@ -58,7 +58,7 @@ def test_a_misspelt_key_names_file_line_and_the_nearest(
 def test_a_key_like_no_other_gets_the_list(tmp_path: Path) -> None:
     said = refused(tmp_path, "sae:\n  zzz: 1\n")
     assert "did you mean" not in said
-    assert "keys here are d_sae, k, tokens, held_out" in said
+    assert "keys here are source, sae_id, d_sae, k, tokens, held_out" in said
 
 
 @pytest.mark.parametrize(

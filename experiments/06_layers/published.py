@@ -14,10 +14,6 @@ import numpy as np
 import pandas as pd
 
 from emovec_sae.charts import caption, draw, save_chart
-from emovec_sae.charts.carriers import caption as carriers_caption
-from emovec_sae.charts.carriers import carriers as draw_carriers
-from emovec_sae.charts.curves import caption as curves_caption
-from emovec_sae.charts.curves import curves
 from emovec_sae.provenance import read_json
 from emovec_sae.stats import bootstrap_mean
 
@@ -188,15 +184,17 @@ def draw_all(name: str, found: Mapping[str, Any], both: Any, steering: pd.DataFr
     lines = pd.concat(parts).rename(columns={"layer": "x", "recovered": "value"}).assign(null=np.nan)
     lines = lines[["series", "x", "value", "low", "high", "n", "null"]].reset_index(drop=True)
     words = {"x_title": "block (counted from 0)", "y_title": "recovered fraction"}
-    chart = curves(lines, title=f"Where the answer is decided, {name}", subtitle="whole residual; over pairs", **words)
-    keep(chart, "places", lines, curves_caption(lines))
+    chart = draw(
+        "curves", lines, title=f"Where the answer is decided, {name}", subtitle="whole residual; over pairs", **words
+    )
+    keep(chart, "places", lines, caption("curves", lines))
     streams = found["streams"].map(cluster="pair")
-    keep(draw_carriers(streams), "streams", streams, carriers_caption(streams))
+    keep(draw("carriers", streams), "streams", streams, caption("carriers", streams))
     kinds = both.map(cluster="pair").query("what in @DRAWN")
-    keep(draw_carriers(kinds), "carriers", kinds, carriers_caption(kinds))
+    keep(draw("carriers", kinds), "carriers", kinds, caption("carriers", kinds))
     words = {"x_title": "block that is steered", "y_title": "change of the own words' log-odds (nats)"}
-    chart = curves(steering, title=f"Steering at one KL (0.1 nats), {name}", subtitle="over emotions", **words)
-    keep(chart, "steering", steering, curves_caption(steering))
+    chart = draw("curves", steering, title=f"Steering at one KL (0.1 nats), {name}", subtitle="over emotions", **words)
+    keep(chart, "steering", steering, caption("curves", steering))
 
 
 def fill_readme(folder: Path, models: list[str]) -> None:

@@ -47,9 +47,11 @@ def _directions(scores: Mapping[str, Any], site: str) -> str:
 def _decomposition(scores: Mapping[str, Any], study: Study) -> str:
     k = study.decomposition.k
     cosine = scores[f"decomposition/contrast: cosine of the first {k} latents"]
+    own = study.sae.source is None  # what another SAE was trained on is not known here
+    where = "on topics that it has not seen" if own else "on the study's texts"
     return (
-        f"The local SAE explains {_told(scores['SAE/explained variance'])} of the variance on topics that it has not "
-        f"seen; on average {_told(scores['decomposition/error share of |v|^2'])} of a vector's squared length lies in "
+        f"The SAE explains {_told(scores['SAE/explained variance'])} of the variance {where}; "
+        f"on average {_told(scores['decomposition/error share of |v|^2'])} of a vector's squared length lies in "
         f"its error, not in its latents. The first {k} latents by share reach cosine {_told(cosine)} with the vector "
         f"({cosine['note']})."
     )

@@ -60,6 +60,7 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
     edit = Shift(np.ones(4), site=SITE, coefficient=1.0)
     names = [("raw", "happy", 0), ("raw", "sad", 0), ("raw", "calm", 0), ("k=4", "sad", 0), ("random", None, 0)]
     every = [Arm(name, emotion, edit, draw) for name, emotion, draw in [*names, ("random", None, 1)]]
+    every.append(Arm("raw", "sad", edit, fold=1))  # a second turn that was not run at the level asked for
     asked: dict[str, Any] = {"times": 0}
 
     def compare_generations(comparison: Any, chosen: list[Arm], **options: Any) -> Generations:
@@ -69,7 +70,9 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
     monkeypatch.setattr(generations, "compare_generations", compare_generations)
     monkeypatch.setattr(result, "load_comparison", lambda path: None)
     monkeypatch.setattr(
-        arms, "study_plan", lambda context, emotions: SimpleNamespace(arms=every, levels=lambda arm: [0.1, 0.2, 0.5])
+        arms,
+        "study_plan",
+        lambda context, emotions: SimpleNamespace(arms=every, levels=lambda arm: [0.2] if arm.fold else [0.1, 0.2]),
     )
     monkeypatch.setattr(stage, "_readers", lambda context, section: [])
     found = Context(study, tmp_path, tmp_path)

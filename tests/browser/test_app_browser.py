@@ -10,17 +10,19 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+import numpy as np
 import pytest
 from explorer_run import ATTACK, DECOMPOSED, REAL, real_run
 
 from emovec_sae.interventions.arms import latent_arms
-from emovec_sae.interventions.edits import ByRow, Shift
+from emovec_sae.interventions.edits import ByRow
 from emovec_sae.models.generate import generate
 from emovec_sae.models.load import load_model
 from emovec_sae.report.app.desk import Desk
+from emovec_sae.report.app.doses import from_run
 from emovec_sae.report.app.explorer import Explorer
 from emovec_sae.report.app.material import Material, _artefacts, join
-from emovec_sae.report.app.mix import Mix, length
+from emovec_sae.report.app.mix import Mix, length, shift
 from emovec_sae.report.app.server import bind, make_server
 
 if TYPE_CHECKING:
@@ -163,7 +165,13 @@ def test_a_mix_is_answered_side_by_side_with_the_tokens_of_generate(
     )
     mix = Mix.of(material, ["afraid"], [0.15])
     arm = latent_arms(material.contrast, material.coder, ["afraid"], sizes=(4,))[0].edit
-    edits = [None, Shift(mix.raw(material), site=REAL, coefficient=0.15 * material.norm), arm.at(0.3 * material.norm)]
+    dose = from_run(material.doses, "afraid", 4, 0.15)
+    assert dose is not None
+    own = mix.latents(material, 4)
+    np.testing.assert_allclose(own / length(own), arm.unit, atol=1e-6)
+    np.testing.assert_allclose(dose.latents, 0.3, rtol=1e-6)
+    # The very numbers: a last bit more or less turns a near tie between two tokens.
+    edits = [None, shift(material, mix.raw(material)), shift(material, own * (dose.latents / length(own)))]
     prompts = ["Tell me about your day."] * 3
     right = generate(material.model, prompts, edits=[ByRow(tuple(edits), REAL)], max_new_tokens=TOKENS)
     assert found == dict(zip(("none", "raw", "latents"), right, strict=True))

@@ -53,17 +53,21 @@ def weights(out: Path) -> dict[str, str]:
 
 
 def main(base: Path, times: int) -> None:
+    """Kill `times` trainings twice each, and more until four different steps were seen, at most eight times as many."""
     plant(base / "acts", texts=40)
     store = open_activations(base / "acts")
     run(store, base / "warm")  # imports what a training needs, once for every child
     length = forked(store, base / "right", None)
-    right, found = weights(base / "right"), []
-    for number in range(times):
+    right, found, moments = weights(base / "right"), [], set[str]()
+    for number in range(8 * times):
+        if number >= times and len(moments) > 3:
+            break
         out = base / f"saes{number}"
         steps: list[str] = []
         for _ in range(2):
             forked(store, out, random.uniform(0, length))
             steps += [one.name for one in out.with_name(f"{out.name}.unfinished").glob("step-*")]
+        moments.update(steps)
         early = weights(out) if out.exists() else {}
         forked(store, out, None)
         litter = [one.name for one in base.iterdir() if one.name.startswith((f".{out.name}", f"{out.name}."))]

@@ -25,7 +25,7 @@ def test_trainings_killed_at_random_moments_end_in_the_very_weights(tmp_path: Pa
     found = json.loads(done.stdout.splitlines()[-1])
     runs = found["runs"]
     assert found["saes"] == 2
-    assert len(runs) == TIMES
+    assert len(runs) >= TIMES
     assert [one for one in runs if not one["same"] or one["litter"]] == []
     moments = {name for one in runs for name in one["steps"]}
     assert len(moments) > 3, f"the moments were all alike: {moments}"

@@ -17,7 +17,7 @@ interventions: {emotions: [afraid, angry, happy, sad], arms_for: [afraid, happy]
   levels: [0.1, 0.2], positions: 32, new_tokens: 4, selectors: [share, omp, output score, matched], remainders: [2],
   clamped: [1],
   controls: [covariance, permuted, other, flipped, pass-through], fidelity: true}
-patching: {pairs: ./pairs.jsonl, limit: null}
+patching: {pairs: ./pairs.jsonl, limit: null, carriers: [residual, direction, latents], k: 4}
 """
 
 

@@ -107,3 +107,8 @@ class PatchingSection(Section):
     """So many of the pairs that align, of every family equally many; None uses all."""
     sites: str = "resid_post.*"
     """Sites to patch."""
+    carriers: list[str] = []
+    """Moved besides by parts of the text, at the recorded sites, to see what carries the answer: ``residual``,
+    ``direction``, ``subspace``, ``latents`` and the controls of `emovec_sae.patch`. Empty asks for none."""
+    k: int = Field(default=16, gt=0)
+    """Latents of ``latents``."""

@@ -22,10 +22,12 @@ STAGES = {
     "interventions": "interventions",
     "generations": "generations",
     "patching": "patching",
+    "carriers": "patching.carriers",
+    "diagnostics": "",
     "figures": "",
     "summary": "",
 }
-"""Stage of a study, in order -> the section of the study that it follows; "" where it has none."""
+"""Stage of a study, in order -> the key of the study that it follows; "" where it has none."""
 
 MOST_MISSED = 40
 """Missed doses that the page lists; the table to download has all."""
@@ -211,11 +213,19 @@ def _stages(run: Path) -> list[Stage]:
         if name in done:
             told = read_json_as(done[name].parent, done[name].name, TypeAdapter(dict[str, Any]))
             found.append(Stage(name, str(told.get("about", "")), told.get("seconds")))
-        elif STAGES[name] and sections.get(STAGES[name]) is None:
-            found.append(Stage(name, "", None, f"the study has no section '{STAGES[name]}'"))
+        elif STAGES[name] and not _asked(sections, STAGES[name]):
+            found.append(Stage(name, "", None, f"the study does not set '{STAGES[name]}'"))
         else:
             found.append(Stage(name, "", None, "it was not run: the run stopped before, or is of an earlier version"))
     return found
+
+
+def _asked(sections: dict[str, Any], key: str) -> bool:
+    """Whether a study sets a key, such as ``patching.carriers``."""
+    found: Any = sections
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found is not None and found != []
 
 
 def missed_table(found: Evidence) -> pd.DataFrame:

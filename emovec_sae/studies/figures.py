@@ -38,7 +38,7 @@ FIGURES = {
     "k90": "interventions",
     "specificity": "interventions",
     "patching": "patching",
-    "carriers": "patching",
+    "carriers": "carriers",
 }
 """Figure, which is also its family -> the stage that makes its table."""
 
@@ -161,5 +161,6 @@ def figures_stage(run: Run, *, facts: dict[str, Any]) -> None:
         draw_figures(run.path, facts=facts, progress=progress)
 
     outputs = [f"figures/{name}.{kind}" for name in ALWAYS for kind in ("svg", "png", "pdf", "parquet")]
-    after = ["directions", "decomposition", "portraits", "interventions", "patching"]
+    after = ["directions", "decomposition", "portraits", "interventions", "patching", "carriers"]
+    after = [stage for stage in after if stage in run.keys]  # a study need not ask for carriers
     run.stage("figures", "draw the figures", settings={}, after=after, outputs=outputs, work=work)

@@ -21,6 +21,10 @@ def patching_stage(run: Run, context: Context) -> None:
         write_table(context.path, "patching", found.map(seed=context.study.seed))
 
     outputs = ["patching.parquet", "patching.json", "tables/patching.parquet"]
-    settings = {**section.model_dump(), "model": context.study.model.model_dump(), "seed": context.study.seed}
+    settings = {
+        **section.model_dump(exclude={"carriers", "k"}),
+        "model": context.study.model.model_dump(),
+        "seed": context.study.seed,
+    }
     settings["limit over"] = "families"  # runs of before took the first pairs of the file, which are of one family
     run.stage("patching", "patch activations between minimal pairs", settings=settings, outputs=outputs, work=work)

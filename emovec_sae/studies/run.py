@@ -10,8 +10,10 @@ from emovec_sae.errors import ConfigError
 from emovec_sae.provenance import read_json, write_json
 from emovec_sae.studies.alone import alone
 from emovec_sae.studies.arms import check_arms
+from emovec_sae.studies.carriers import carriers_stage, check_carriers
 from emovec_sae.studies.context import Context
 from emovec_sae.studies.decomposition import decomposition_stage
+from emovec_sae.studies.diagnostics import diagnostics_stage
 from emovec_sae.studies.directions import directions_stage
 from emovec_sae.studies.figures import figures_stage, run_facts
 from emovec_sae.studies.generations import check_generations, generations_stage, generations_summary
@@ -61,6 +63,8 @@ def run_study(
         _through_interventions(run, context)
         generations_stage(run, context)
         patching_stage(run, context)
+        carriers_stage(run, context)
+        diagnostics_stage(run, context)
         figures_stage(run, facts=run_facts(path))
         summary_stage(run, context)
     return read_json(path / "results.json")
@@ -115,6 +119,7 @@ def _check(context: Context) -> None:
             raise ConfigError(f"interventions.arms_for names '{emotion}', which interventions.emotions leaves out")
     check_arms(context)
     check_generations(context)
+    check_carriers(context)
     lacking = [emotion for emotion in asked if emotion not in lexicon]
     if lacking:
         raise ConfigError(

@@ -11,10 +11,11 @@ from emovec_sae.studies.context import Context
 from emovec_sae.studies.tables import read_table
 
 
-def gather_scores(context: Context) -> list[dict[str, Any]]:
-    """Rows of the score table: group, name, value, low, high, n, note."""
-    parts = (_directions, _geometry, _sae, _decomposition, _steering, _patching)
-    return [row for part in parts for row in part(context)]
+def gather_scores(context: Context, compared: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the score table: group, name, value, low, high, n, note; `compared` is `comparison_summary`."""
+    first = (_directions, _geometry, _sae, _decomposition)
+    rows = [row for part in first for row in part(context)]
+    return [*rows, *_steering(context, compared), *_patching(context)]
 
 
 def comparison_summary(context: Context) -> dict[str, Any]:
@@ -126,10 +127,9 @@ def _decomposition(context: Context) -> list[dict[str, Any]]:
     return rows
 
 
-def _steering(context: Context) -> list[dict[str, Any]]:
-    level, group = context.study.interventions.level, "steering"
-    told = comparison_summary(context)
-    raw = _comparison(context).raw_effect(level, seed=context.study.seed)
+def _steering(context: Context, told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    level, group, found = context.study.interventions.level, "steering", _comparison(context)
+    raw = found.raw_effect(level, seed=context.study.seed)
     note = f"raw vectors at {level} nats of KL, held-out words and prompts"
     rows = [
         _row(group, "emotions raised more than by random directions", told["above_random"], note),
@@ -139,7 +139,7 @@ def _steering(context: Context) -> list[dict[str, Any]]:
         wrong = f"{told['wrong_way'][arm]:.0%} of (emotion, prompt) cells moved the wrong way"
         rows.append(_row(group, f"{arm}, effect relative to raw", ratio, f"ratio of means over emotions; {wrong}"))
     latent = f"k={max(context.study.interventions.sizes)}"
-    by_emotion = _comparison(context).ratios_by_emotion(level, seed=context.study.seed)
+    by_emotion = found.ratios_by_emotion(level, seed=context.study.seed)
     for one in by_emotion[by_emotion["arm"] == latent].to_dict("records"):
         rows.append(
             _row(group, f"{latent} relative to raw, {one['emotion']}", one, "ratio of means, interval over prompts")

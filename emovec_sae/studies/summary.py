@@ -16,13 +16,14 @@ def summary_stage(run: Run, context: Context) -> None:
     """Write ``results.json``: title, model, verdict, scores, provenance."""
 
     def work(progress: Progress) -> None:
-        scores, compared = gather_scores(context), comparison_summary(context)["verdict"]
+        compared = comparison_summary(context)
+        scores = gather_scores(context, compared)
         seconds = {name: read_json(context.path / "stages" / f"{name}.json")["seconds"] for name in ("record", *STAGES)}
         model, device = context.acts.model, context.acts.provenance["device"]
         results = {
             "title": context.study.title,
             "model": f"{model['name']} ({model['dtype']} on {device}), {context.site}",
-            "verdict": write_verdict(scores, context.study, site=str(context.site), compared=compared),
+            "verdict": write_verdict(scores, context.study, site=str(context.site), compared=compared["verdict"]),
             "scores": scores,
             "provenance": collect(**run_facts(context.path), activations=context.acts.fingerprint, seconds=seconds),
         }

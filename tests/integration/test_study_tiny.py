@@ -28,6 +28,10 @@ def test_a_run_leaves_what_a_reader_needs(finished: tuple[Path, Path]) -> None:
     assert groups == {"directions", "SAE", "decomposition", "steering", "patching"}  # 4 emotions: no correlations
     assert len(results["verdict"]) == 4
     assert (out / "report.html").stat().st_size > 10_000
+    assert set(json.loads((out / "diagnose.json").read_text())["findings"]) >= {"EV001", "EV004", "EV009"}
+    moved = pd.read_parquet(out / "tables" / "carriers.parquet")
+    assert set(moved["what"]) == {"residual", "direction", "k=4"}
+    assert set(moved.loc[moved["what"] != "residual", "site"]) == {"resid_post.1"}
     for name in (
         "vector_map",
         "similarity",
@@ -36,6 +40,7 @@ def test_a_run_leaves_what_a_reader_needs(finished: tuple[Path, Path]) -> None:
         "latents_by_emotion",
         "dose_curves",
         "patching",
+        "carriers",
     ):
         for kind in ("svg", "png", "pdf", "csv", "parquet"):
             assert (out / "figures" / f"{name}.{kind}").stat().st_size > 0
@@ -64,7 +69,7 @@ def test_a_changed_setting_repeats_only_what_hangs_on_it(
     changed.write_text(study.read_text().replace("passages: 2", "passages: 1"))
     assert main(["run", str(changed), "--out", str(out), "--json"]) == 0
     told = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
-    assert set(told["cached"]) == {"record", "directions", "sae", "patching"}
+    assert set(told["cached"]) == {"record", "directions", "sae", "patching", "diagnostics"}
     assert main(["run", str(study), "--out", str(out), "--json"]) == 0
 
 
@@ -112,6 +117,11 @@ def test_an_interrupted_run_goes_on(
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
+        (
+            "carriers: [residual, direction, latents]",
+            "carriers: [direktion]",
+            "names 'direktion' (did you mean 'direction'?)",
+        ),
         (
             "selectors: [share, omp, output score, matched]",
             "selectors: [shares]",

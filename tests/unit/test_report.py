@@ -169,7 +169,7 @@ def test_the_diagnostics_are_told(run: Path) -> None:
     assert "1 of 3 calibrations did not reach their dose" in text
     assert "k=1afraid0.250.11" in text.replace(" ", "")
     assert "record the texts, 61.2 s" in text
-    assert "left out: the study has no section 'generations'" in text
+    assert "left out: the study does not set 'generations'" in text
     assert "left out: it was not run" in text
     links = {link["download"]: link["href"] for link in seen.all("a") if "download" in link}
     assert (

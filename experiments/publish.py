@@ -8,7 +8,6 @@ Run from the root of the repository, after the study.
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -16,9 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from emovec_sae.provenance import read_json
-
-ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- numbers: begin -->", "<!-- numbers: end -->"
+from experiments.shared import ROOT, fill_numbers
 
 
 def number_table(numbers: pd.DataFrame) -> str:
@@ -52,10 +49,7 @@ def main() -> None:
     told = read_json(run / "results.json")
     took = ", ".join(f"{model} {seconds / 60:.0f} min" for model, seconds in told["seconds"].items())
     table = number_table(pd.read_csv(run / "numbers.csv"))
-    block = f"{BEGIN}\n{table}\n\nTime with the recordings, 2 cores: {took}.\n{END}"
-    readme = folder / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    readme.write_text(re.sub(f"{BEGIN}.*?{END}", lambda _: block, text, flags=re.DOTALL), encoding="utf-8")
+    fill_numbers(folder / "README.md", [table, "", f"Time with the recordings, 2 cores: {took}."])
 
 
 if __name__ == "__main__":

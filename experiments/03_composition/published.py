@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import emovec_sae as ev
 from emovec_sae.stats import bootstrap_mean
+from experiments.shared import fill_numbers
 
-BEGIN, END = "<!-- numbers: begin -->", "<!-- numbers: end -->"
 NULLS = ("random target", "permuted labels")
 
 
@@ -120,10 +119,7 @@ def fill_readme(folder: Path, models: list[str]) -> None:
     lines = ["| | " + " | ".join(tables) + " |", "|---|" + "---|" * len(tables)]
     rows = zip(*tables.values(), strict=True)
     lines += ["| " + " | ".join([row[0]["name"], *map(_cell, row)]) + " |" for row in rows]
-    readme = folder / "README.md"
-    block = "\n".join([BEGIN, *lines, END])
-    text = re.sub(f"{BEGIN}.*{END}", lambda _: block, readme.read_text(encoding="utf-8"), flags=re.DOTALL)
-    readme.write_text(text, encoding="utf-8")
+    fill_numbers(folder / "README.md", lines)
 
 
 def _cell(row: dict[str, Any]) -> str:

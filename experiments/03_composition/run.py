@@ -8,15 +8,10 @@ done again, so a stopped run goes on. The numbers that the README quotes are cop
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import shutil
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,24 +34,15 @@ from emovec_sae.saes.matching import match_latents
 from emovec_sae.saes.probing import probe_latents
 from emovec_sae.saes.train import train_saes
 from emovec_sae.sites import Site
+from experiments.shared import ROOT, ModelPart, asked_models, step
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 STUDY: dict[str, Any] = yaml.safe_load((HERE / "study.yaml").read_text(encoding="utf-8"))
 SEED: int = STUDY["seed"]
 RESULTS = ("probing", "agreement", "stability", "matching", "across_seeds", "sharing", "naming")
 MOST_BYTES = 60_000
 CORE = load_emotions().core
 DEMO = load_emotions().demo_topics
-
-
-@contextmanager
-def step(name: str) -> Iterator[None]:
-    """Say what is done, and how long it took."""
-    began = time.monotonic()
-    sys.stderr.write(f"{name} ...\n")
-    yield
-    sys.stderr.write(f"{name}: {time.monotonic() - began:.0f} s\n")
 
 
 def core_cells(found: Any) -> tuple[Any, Any]:
@@ -81,31 +67,16 @@ def k_curve(found: Any) -> tuple[Any, Any]:
     return draw("k_curves", rows), rows
 
 
-@dataclass
-class Work:
+class Work(ModelPart):
     """One model's part of the study."""
 
-    name: str
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Site and width."""
-        return STUDY["models"][self.name]
+    study = STUDY
+    folder = "composition"
 
     @property
     def site(self) -> str:
         """Where everything happens."""
         return self.settings["site"]
-
-    @property
-    def path(self) -> Path:
-        """The run's folder."""
-        return ROOT / "runs" / "composition" / self.name
-
-    @cached_property
-    def model(self) -> Any:
-        """The model, loaded when it is first needed."""
-        return ev.load_model(self.name)
 
     def recorded(self, name: str) -> Any:
         """Every token and the mean of a corpus at the site."""
@@ -247,11 +218,9 @@ class Work:
 
 def main() -> None:
     """Run one model, or both."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=list(STUDY["models"]))
-    given = parser.parse_args()
+    names = asked_models(STUDY, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for name in [given.model] if given.model else list(STUDY["models"]):
+    for name in names:
         work = Work(name)
         work.run()
         work.publish()

@@ -7,7 +7,6 @@ Run from the root of the repository, after ``emovec compare`` of the study files
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
@@ -18,13 +17,12 @@ from emovec_sae.charts import caption, draw, save_chart
 from emovec_sae.interventions.comparison.names import read_name
 from emovec_sae.interventions.comparison.result import Comparison, load_comparison
 from emovec_sae.provenance import write_json
+from experiments.shared import ROOT, fill_numbers
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 FIGURES = ROOT / "figures" / "same_work"
 RUNS = {"smollm2": "SmolLM2 135M Instruct", "gemma3": "Gemma 3 270M"}
 LEVELS = (0.1, 0.5)
-BEGIN, END = "<!-- numbers: begin -->", "<!-- numbers: end -->"
 
 
 def ratios(found: Comparison) -> pd.DataFrame:
@@ -135,10 +133,7 @@ def main() -> None:
     """Both models."""
     shutil.rmtree(FIGURES, ignore_errors=True)
     tables = {stem: publish(stem) for stem in RUNS if (ROOT / "runs" / stem / "comparison.parquet").is_file()}
-    block = f"{BEGIN}\n{number_table(tables)}\n{END}"
-    readme = HERE / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    readme.write_text(re.sub(f"{BEGIN}.*?{END}", lambda _: block, text, flags=re.DOTALL), encoding="utf-8")
+    fill_numbers(HERE / "README.md", [number_table(tables)])
 
 
 if __name__ == "__main__":

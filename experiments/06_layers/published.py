@@ -16,8 +16,8 @@ import pandas as pd
 from emovec_sae.charts import caption, draw, save_chart
 from emovec_sae.provenance import read_json
 from emovec_sae.stats import bootstrap_mean
+from experiments.shared import fill_numbers
 
-BEGIN, END = "<!-- numbers: begin -->", "<!-- numbers: end -->"
 CLUSTERS = ("pair", "family")
 CHANGED, LAST = "changed word", "last token"
 AS_FAR = "random, as far as "
@@ -214,10 +214,7 @@ def fill_readme(folder: Path, models: list[str]) -> None:
         "| explained variance of the SAEs, by site | "
         + " | ".join(f"{min(some):.2f} to {max(some):.2f}" for some in fits) + " |"
     )  # fmt: skip
-    readme = folder / "README.md"
-    block = "\n".join([BEGIN, *lines, END])
-    text = re.sub(f"{BEGIN}.*{END}", lambda _: block, readme.read_text(encoding="utf-8"), flags=re.DOTALL)
-    readme.write_text(text, encoding="utf-8")
+    fill_numbers(folder / "README.md", lines)
 
 
 def crossing(told: Mapping[str, Any]) -> str:

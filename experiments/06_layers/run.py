@@ -8,13 +8,8 @@ again, so a stopped run goes on. The numbers that the README quotes are copied b
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,9 +25,9 @@ from emovec_sae.interventions.arms import random_arms, raw_arms
 from emovec_sae.interventions.comparison.result import load_comparison
 from emovec_sae.interventions.patches.result import load_patching
 from emovec_sae.sites import Site
+from experiments.shared import ROOT, ModelPart, asked_models, step
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 STUDY: dict[str, Any] = yaml.safe_load((HERE / "study.yaml").read_text(encoding="utf-8"))
 SEED: int = STUDY["seed"]
 log = logging.getLogger(__name__)
@@ -40,40 +35,16 @@ CORE = list(load_emotions().core)
 DEMO = load_emotions().demo_topics
 
 
-@contextmanager
-def step(name: str) -> Iterator[None]:
-    """Say what is done, and how long it took."""
-    began = time.monotonic()
-    sys.stderr.write(f"{name} ...\n")
-    yield
-    sys.stderr.write(f"{name}: {time.monotonic() - began:.0f} s\n")
-
-
-@dataclass
-class Work:
+class Work(ModelPart):
     """One model's part of the study."""
 
-    name: str
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Sites and width."""
-        return STUDY["models"][self.name]
+    study = STUDY
+    folder = "layers"
 
     @property
     def sites(self) -> list[str]:
         """Where there are directions and SAEs."""
         return [f"resid_post.{layer}" for layer in self.settings["sites"]]
-
-    @property
-    def path(self) -> Path:
-        """The run's folder."""
-        return ROOT / "runs" / "layers" / self.name
-
-    @cached_property
-    def model(self) -> Any:
-        """The model, loaded when it is first needed."""
-        return ev.load_model(self.name)
 
     @cached_property
     def pairs(self) -> Any:
@@ -204,11 +175,9 @@ class Work:
 
 def main() -> None:
     """Run one model, or both."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=list(STUDY["models"]))
-    given = parser.parse_args()
+    names = asked_models(STUDY, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for name in [given.model] if given.model else list(STUDY["models"]):
+    for name in names:
         work = Work(name)
         work.run()
         publish(name, work.path, work.results(), STUDY, HERE, ROOT / "figures" / "layers" / name)

@@ -9,10 +9,8 @@ beside it, figures to ``figures/behaviour``.
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
-import sys
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -28,16 +26,11 @@ from emovec_sae.interventions.behaviour.battery import behaviour
 from emovec_sae.interventions.behaviour.conditions import match_doses, steering_arms
 from emovec_sae.interventions.behaviour.preferences import steered_preferences
 from emovec_sae.provenance import read_json, write_json
+from experiments.shared import ROOT, ModelPart, asked_models, say
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 STUDY: dict[str, Any] = yaml.safe_load((HERE / "study.yaml").read_text(encoding="utf-8"))
 SEED: int = STUDY["seed"]
-
-
-def say(text: str) -> None:
-    """A line for people."""
-    sys.stderr.write(f"{text}\n")
 
 
 def told(name: str) -> Callable[[int, int], None]:
@@ -50,13 +43,11 @@ def told(name: str) -> Callable[[int, int], None]:
     return progress
 
 
-class Work:
+class Work(ModelPart):
     """One model's part of the study."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.path = ROOT / "runs" / "behaviour" / name
-        self.model = ev.load_model(name)
+    study = STUDY
+    folder = "behaviour"
 
     @cached_property
     def vectors(self) -> Any:
@@ -65,8 +56,8 @@ class Work:
         if not file.exists():
             raise SystemExit(f"{file} is missing; run experiments/03_composition/run.py --model {self.name} first")
         found = ev.load_directions(file)
-        if str(found.site) != STUDY["models"][self.name]["site"]:
-            raise SystemExit(f"{file} is of {found.site}; the study is of {STUDY['models'][self.name]['site']}")
+        if str(found.site) != self.settings["site"]:
+            raise SystemExit(f"{file} is of {found.site}; the study is of {self.settings['site']}")
         return found
 
     @cached_property
@@ -141,11 +132,9 @@ class Work:
 
 def main() -> None:
     """Run one model, or both."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=list(STUDY["models"]))
-    given = parser.parse_args()
+    names = asked_models(STUDY, __doc__)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    for name in [given.model] if given.model else list(STUDY["models"]):
+    for name in names:
         Work(name).run()
         say(json.dumps({"done": name}))
 

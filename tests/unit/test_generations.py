@@ -235,6 +235,13 @@ def test_a_planted_share_is_found_and_no_ratio_is_made_of_nothing() -> None:
     assert single["n"] == 6  # prompts stand in for emotions
 
 
+def test_damage_of_an_arm_without_an_emotion_counts_its_texts_once(found: Generations) -> None:
+    table = found.damage(0.1).query("outcome == 'surprise'").set_index("arm")
+    assert table.loc["raw", ["n", "texts"]].tolist() == [2, 2 * len(PROMPTS) * SAMPLING.seeds]
+    assert table.loc["random", ["n", "texts"]].tolist() == [len(PROMPTS), len(PROMPTS) * SAMPLING.seeds]
+    assert table.loc["random", "low"] < table.loc["random", "value"] < table.loc["random", "high"]
+
+
 def test_the_wrong_way_is_against_the_valence_of_the_emotion() -> None:
     told = planted(share=-1.0, raw=1.0, noise=0.01).wrong_way().query("outcome == 'valence' and not masked")
     assert told.set_index("arm")["value"].to_dict() == {"half": 1.0, "raw": 0.0}

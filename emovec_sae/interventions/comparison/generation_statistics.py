@@ -95,10 +95,17 @@ def ratios(effects: pd.DataFrame, *, level: float | None = None, seed: int = 0) 
 
 
 def means(table: pd.DataFrame, column: str, *, level: float | None = None, seed: int = 0) -> pd.DataFrame:
-    """Mean of a column by outcome, masked, level and arm, with an interval over emotions (prompts of a single one)."""
+    """Mean of a column by outcome, masked, level and arm, with an interval over emotions.
+
+    The interval is over prompts for a single emotion, and for what an arm without one does to every emotion alike
+    (random directions write one set of texts: its damage counts once).
+    """
     found: list[dict[str, Any]] = []
     for one, part in at_levels(table, level):
         for (outcome, masked, arm), some in part.groupby(["outcome", "masked", "arm"], sort=False):
+            alone = some.drop_duplicates(["prompt", "seed", column])
+            if not alone.duplicated(["prompt", "seed"]).any():
+                some = alone
             outer = some["emotion"] if some["emotion"].nunique() > 1 else some["prompt"]
             mean = bootstrap_mean(some[column].to_numpy(), outer.to_numpy(), seed=seed)
             keys = {"outcome": outcome, "masked": masked, "level": one, "arm": arm}

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from emovec_sae.errors import ConfigError
 from emovec_sae.models.hooks import edited
 from emovec_sae.models.model import Model
-from emovec_sae.models.positions import locate
+from emovec_sae.models.prompts import open_batch, read_prompts
 from emovec_sae.models.sampling import DrawnTokens
 from emovec_sae.models.seam import Edit
-from emovec_sae.models.tokens import pad
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,9 +54,7 @@ def generate(
     list of str
         The new text of each prompt, without special tokens.
     """
-    texts = [prompts] if isinstance(prompts, str) else list(prompts)
-    use_chat = model.tokens.chat if chat is None else chat
-    ids, named = locate(model.tokens, texts, [edit.positions for edit in edits], chat=use_chat)
+    ids, named = read_prompts(model, prompts, edits, chat=chat)
     options: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "seed": seed, "named": named}
     found = generate_ids(model, ids, edits=edits, max_new_tokens=max_new_tokens, **options)
     return [model.tokens.decode(row) for row in found.tolist()]
@@ -89,9 +85,7 @@ def generate_ids(
     """
     import torch
 
-    if max_new_tokens < 1:
-        raise ConfigError(f"max_new_tokens is {max_new_tokens}; at least 1 token must be generated")
-    batch = pad(prompts, pad_id=model.tokens.pad_id, device=model.device, side="left", named=named)
+    batch = open_batch(model, prompts, max_new_tokens=max_new_tokens, named=named)
     free = temperature > 0 and draws is None
     options: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,

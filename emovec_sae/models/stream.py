@@ -6,12 +6,11 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from emovec_sae.errors import ConfigError
 from emovec_sae.models.hooks import edited
 from emovec_sae.models.model import Model
-from emovec_sae.models.positions import locate
+from emovec_sae.models.prompts import open_batch, read_prompts
 from emovec_sae.models.seam import Edit
-from emovec_sae.models.tokens import Batch, pad
+from emovec_sae.models.tokens import Batch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,9 +49,7 @@ def stream(
     ConfigError, CorpusError, ModelError
         As `generate`, when the first token is asked for.
     """
-    texts = [prompts] if isinstance(prompts, str) else list(prompts)
-    use_chat = model.tokens.chat if chat is None else chat
-    ids, named = locate(model.tokens, texts, [edit.positions for edit in edits], chat=use_chat)
+    ids, named = read_prompts(model, prompts, edits, chat=chat)
     options: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "seed": seed, "named": named}
     found: list[list[int]] = [[] for _ in ids]
     for tokens in stream_ids(model, ids, edits=edits, max_new_tokens=max_new_tokens, **options):
@@ -81,9 +78,7 @@ def stream_ids(
     """
     import torch
 
-    if max_new_tokens < 1:
-        raise ConfigError(f"max_new_tokens is {max_new_tokens}; at least 1 token must be generated")
-    batch = pad(prompts, pad_id=model.tokens.pad_id, device=model.device, side="left", named=named)
+    batch = open_batch(model, prompts, max_new_tokens=max_new_tokens, named=named)
     options = {"temperature": temperature, "top_p": top_p} if temperature > 0 else {}
     plan = _prepare(model, batch, max_new_tokens=max_new_tokens, **options)
     draws = torch.Generator(model.device).manual_seed(seed) if temperature > 0 else None

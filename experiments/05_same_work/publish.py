@@ -8,21 +8,16 @@ Run from the root of the repository, after ``emovec compare`` of the study files
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
-import numpy as np
 import pandas as pd
+from pieces import FIGURES, HERE, LEVELS, RUNS, cell, save
+from texts import publish_texts, text_table
+from whole import publish_whole, whole_table
 
-from emovec_sae.charts import caption, draw, save_chart
 from emovec_sae.interventions.comparison.names import read_name
 from emovec_sae.interventions.comparison.result import Comparison, load_comparison
 from emovec_sae.provenance import write_json
 from experiments.shared import ROOT, fill_numbers
-
-HERE = Path(__file__).resolve().parent
-FIGURES = ROOT / "figures" / "same_work"
-RUNS = {"smollm2": "SmolLM2 135M Instruct", "gemma3": "Gemma 3 270M"}
-LEVELS = (0.1, 0.5)
 
 
 def ratios(found: Comparison) -> pd.DataFrame:
@@ -59,13 +54,6 @@ def by_k(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["series", "x", "value", "low", "high", "n", "null"]).sort_values(["series", "x"])
 
 
-def save(name: str, family: str, table: pd.DataFrame, found: Comparison, **options: object) -> None:
-    """Draw a table into the published figures."""
-    chart = draw(family, table, **options)
-    facts = {**found.provenance, "figure": name}
-    save_chart(chart, FIGURES, name, table=table, provenance=facts, caption=caption(family, table))
-
-
 def publish(stem: str) -> pd.DataFrame:
     """One model."""
     found = load_comparison(ROOT / "runs" / stem / "comparison.parquet")
@@ -92,10 +80,14 @@ def publish(stem: str) -> pd.DataFrame:
     for arm, name in (("raw", "raw"), ("k=16", "k16")):
         matrix = found.specificity(LEVELS[0], arm).assign(n=found.effects["prompt"].nunique())
         save(f"{stem}_specificity_{name}", "specificity", matrix, found, arm=arm, level=LEVELS[0])
-    shares = single[single["arm"].map(lambda arm: (read_name(str(arm)) or np.nan) is not np.nan)]
-    named = [read_name(str(arm)) for arm in shares["arm"]]
-    k90 = shares.assign(selector=[one.selector for one in named], k=[one.k for one in named])
-    k90 = k90[[one.kind == "latents" and one.selector in ("share", "output score") for one in named]]
+    read = [(read_name(str(arm)), row) for arm, row in zip(single["arm"], single.to_dict("records"), strict=True)]
+    k90 = pd.DataFrame(
+        [
+            {**row, "selector": one.selector, "k": one.k}
+            for one, row in read
+            if one is not None and one.kind == "latents" and one.selector in ("share", "output score")
+        ]
+    )
     save(f"{stem}_k90", "k90", k90[["emotion", "selector", "k", "value", "low", "high", "n", "matches"]], found)
     return table
 
@@ -107,7 +99,7 @@ def number_table(tables: dict[str, pd.DataFrame]) -> str:
     lines = [f"| effect relative to the raw vector | {heads} |", "|---|" + "---|" * len(columns)]
     arms = sorted({str(arm) for table in tables.values() for arm in table["arm"]}, key=order)
     for arm in arms:
-        cells = [cell(tables[stem], arm, level) for stem, level in columns]
+        cells = [cell(tables[stem], arm=arm, level=level) for stem, level in columns]
         lines.append(f"| {arm} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -120,20 +112,15 @@ def order(arm: str) -> tuple[int, str, int, str]:
     return ("latents", "clamped", "remainder").index(named.kind), named.selector, named.k, ""
 
 
-def cell(table: pd.DataFrame, arm: str, level: float) -> str:
-    """A ratio with its interval."""
-    rows = table[(table["arm"] == arm) & (table["level"] == level)]
-    if rows.empty:
-        return "–"
-    row = rows.iloc[0]
-    return "no ratio" if np.isnan(row["value"]) else f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
-
-
 def main() -> None:
     """Both models."""
     shutil.rmtree(FIGURES, ignore_errors=True)
     tables = {stem: publish(stem) for stem in RUNS if (ROOT / "runs" / stem / "comparison.parquet").is_file()}
-    fill_numbers(HERE / "README.md", [number_table(tables)])
+    texts = {stem: publish_texts(stem) for stem in RUNS if (ROOT / "runs" / stem / "generated.parquet").is_file()}
+    lines = [number_table(tables), "", *text_table(texts)]
+    if (ROOT / "runs" / "smollm2_whole" / "comparison.parquet").is_file():
+        lines += ["", *whole_table(publish_whole())]
+    fill_numbers(HERE / "README.md", lines)
 
 
 if __name__ == "__main__":

@@ -90,6 +90,8 @@ def show_messages() -> None:
         package.addHandler(RichHandler(console=_console(), show_time=False, show_level=False, show_path=False))
     for room in ("recording", "saes"):
         logging.getLogger(f"emovec_sae.{room}").setLevel(logging.INFO)
+    # transformers loads it wherever it is installed, and it warns of a CPU kernel that nothing here uses
+    logging.getLogger("bitsandbytes.backends.cpu").setLevel(logging.ERROR)
 
 
 class Update(Protocol):

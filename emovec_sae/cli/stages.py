@@ -52,6 +52,7 @@ class StageBars:
             self.console.print(f"{name}: {about} ...")
 
         def update(done: int, total: int) -> None:
+            """Move the stage's bar."""
             self._bars.update(task, completed=done, total=total)
 
         return update

@@ -174,6 +174,7 @@ def _add_turn(plan: Plan, context: Context, turn: _Turn, emotions: list[str], cu
     section = context.study.interventions
 
     def add(arms: Iterable[Arm], levels: Iterable[float]) -> None:
+        """Ask for arms of this turn."""
         plan.add([replace(arm, fold=turn.number) for arm in arms], levels)
 
     add(raw_arms(turn.directions, emotions), [section.level])

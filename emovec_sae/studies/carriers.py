@@ -30,6 +30,7 @@ def carriers_stage(run: Run, context: Context) -> None:
         return
 
     def work(progress: Progress) -> None:
+        """Patch part by part, and tabulate what each recovers."""
         from emovec_sae.corpora.pairs import load_pairs
         from emovec_sae.interventions.patching import patch
 

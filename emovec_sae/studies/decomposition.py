@@ -18,6 +18,7 @@ def decomposition_stage(run: Run, context: Context) -> None:
     section, seed = context.study.decomposition, context.study.seed
 
     def work(progress: Progress) -> None:
+        """Decompose by every method, then read the latents."""
         from emovec_sae.decomposition.api import decompose
 
         emotions = context.emotions(section.emotions)

@@ -10,6 +10,7 @@ def diagnostics_stage(run: Run, context: Context) -> None:
     """Write ``diagnose.json``: the diagnostics at the site of the directions."""
 
     def work(progress: Progress) -> None:
+        """Diagnose, and write what was found."""
         from emovec_sae.directions.diagnostics import diagnose
 
         section, seed = context.study.directions, context.study.seed

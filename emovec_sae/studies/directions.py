@@ -12,6 +12,7 @@ def directions_stage(run: Run, context: Context) -> None:
     section = context.study.directions
 
     def work(progress: Progress) -> None:
+        """Fit, evaluate, and tabulate geometry and logit lens."""
         from emovec_sae.corpora.norms import load_norms
         from emovec_sae.directions.denoise import NeutralComponents
         from emovec_sae.directions.evaluate import cross_validate

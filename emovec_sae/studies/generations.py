@@ -57,6 +57,7 @@ def generations_stage(run: Run, context: Context) -> None:
         return
 
     def work(progress: Progress) -> None:
+        """Let the arms write, and tabulate what the texts say."""
         from emovec_sae.charts import caption, save_chart
 
         found = _generate(context, section, progress)

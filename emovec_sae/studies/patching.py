@@ -12,6 +12,7 @@ def patching_stage(run: Run, context: Context) -> None:
     section = context.study.patching
 
     def work(progress: Progress) -> None:
+        """Patch, and tabulate the map."""
         from emovec_sae.corpora.pairs import load_pairs
         from emovec_sae.interventions.patching import patch
 

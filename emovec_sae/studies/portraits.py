@@ -21,6 +21,7 @@ def portraits_stage(run: Run, context: Context) -> None:
     """Read two texts by two directions, and draw up what the leading latents are."""
 
     def work(progress: Progress) -> None:
+        """Write both tables."""
         write_table(context.path, "token_heat", token_table(context))
         progress(1, 2)
         write_table(context.path, "latent_dashboard", dashboard_table(context))

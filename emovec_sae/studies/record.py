@@ -13,6 +13,7 @@ def record_stage(run: Run, context: Context) -> None:
     study = context.study
 
     def work(progress: Progress) -> None:
+        """Record both corpora."""
         from emovec_sae.recording.record import record
 
         pooled = {study.recording.sites: ("mean",)}
@@ -22,9 +23,11 @@ def record_stage(run: Run, context: Context) -> None:
         share = len(context.corpus) / total
 
         def first(done: int, out_of: int) -> None:
+            """Progress of the corpus, as its share of all texts."""
             progress(round(1000 * share * done / out_of), 1000)
 
         def second(done: int, out_of: int) -> None:
+            """Progress of the neutral texts, behind that of the corpus."""
             progress(round(1000 * (share + (1 - share) * done / out_of)), 1000)
 
         folder = context.recorded

@@ -16,6 +16,7 @@ def sae_stage(run: Run, context: Context) -> None:
     _check(context)
 
     def work(progress: Progress) -> None:
+        """Train or link it, then measure its fitness."""
         from emovec_sae.saes.passport import passport
 
         held_out = context.acts.frame["group"].isin(section.held_out or context.corpus.groups)

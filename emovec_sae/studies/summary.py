@@ -16,6 +16,7 @@ def summary_stage(run: Run, context: Context) -> None:
     """Write ``results.json``: title, model, verdict, scores, provenance."""
 
     def work(progress: Progress) -> None:
+        """Gather the numbers, and write them."""
         compared = comparison_summary(context)
         scores = gather_scores(context, compared)
         seconds = {name: read_json(context.path / "stages" / f"{name}.json")["seconds"] for name in ("record", *STAGES)}

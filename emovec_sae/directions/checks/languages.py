@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -39,6 +40,19 @@ class Languages(Check):
         from emovec_sae.charts import draw
 
         return draw("language_transfer", self.table)
+
+
+@dataclass(frozen=True)
+class _Design:
+    """Texts of the emotions and topics that every language has: `y` are codes of emotions."""
+
+    values: np.ndarray
+    y: np.ndarray
+    group: np.ndarray
+    lang: np.ndarray
+    emotions: list[str]
+    topics: list[str]
+    langs: list[str]
 
 
 def check_languages(
@@ -82,24 +96,10 @@ def check_languages(
     langs = list(dict.fromkeys(texts["lang"]))
     texts, values, emotions, topics = _shared(texts, values, langs)
     y = np.array([emotions.index(name) for name in texts["emotion"]])
-    group, lang = texts["group"].to_numpy(), texts["lang"].to_numpy()
+    design = _Design(values, y, texts["group"].to_numpy(), texts["lang"].to_numpy(), emotions, topics, langs)
     used = DiffMean() if estimator is None else estimator
-    ranks = {whose: np.zeros((len(langs), len(texts)), dtype=np.int64) for whose in REFERENCES}
-    among = {whose: np.zeros((len(langs), len(texts), len(emotions)), dtype=bool) for whose in REFERENCES}
-    with one_thread():
-        for row, source in enumerate(langs):
-            for topic in topics:
-                train = (lang == source) & (group != topic)
-                vectors = fit_vectors(fresh(used), values[train], y[train], group[train]).vectors_
-                own = ReadoutStats.fit(values[train], vectors, balanced_weights(y[train]))
-                for target in langs:
-                    test = (lang == target) & (group == topic)
-                    others = ReadoutStats.fit(values[(lang == target) & (group != topic)], vectors)
-                    for whose, stats in (("target", others), ("training", own)):
-                        scores = read(values[test], vectors, stats, readout=readout)
-                        ranks[whose][row, test] = own_ranks(scores, y[test])
-                        among[whose][row, test] = (scores[:, :, None] <= scores[:, None, :]).sum(axis=2) <= 1
-    tables = {whose: _cells(ranks[whose], among[whose], y, lang, group, langs, seed) for whose in REFERENCES}
+    ranks, among = _read_across(design, used, readout)
+    tables = {whose: _cells(design, ranks[whose], among[whose], seed) for whose in REFERENCES}
     main = tables[reference]
     off = main[main["fit"] != main["read"]]
     rows = [_mean("within a language", main[main["fit"] == main["read"]]), _mean("across languages", off)]
@@ -156,21 +156,47 @@ def _shared(
     return texts[keep].reset_index(drop=True), values[keep], emotions, topics
 
 
-def _cells(
-    ranks: np.ndarray,
-    among: np.ndarray,
-    y: np.ndarray,
-    lang: np.ndarray,
-    group: np.ndarray,
-    langs: list[str],
-    seed: int,
-) -> pd.DataFrame:
+def _read_across(
+    design: _Design, estimator: DirectionEstimator, readout: str
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Read every topic in every language by directions of each language's other topics.
+
+    Returns
+    -------
+    ranks
+        Reference -> rank of the text's own emotion, shape (languages of the fit, texts).
+    among
+        Reference -> which emotions would be read first if they were the text's own, shape (languages of the fit, texts,
+        emotions).
+    """
+    values, y, group, lang = design.values, design.y, design.group, design.lang
+    shape = (len(design.langs), len(y))
+    ranks = {whose: np.zeros(shape, dtype=np.int64) for whose in REFERENCES}
+    among = {whose: np.zeros((*shape, len(design.emotions)), dtype=bool) for whose in REFERENCES}
+    with one_thread():
+        for row, source in enumerate(design.langs):
+            for topic in design.topics:
+                train = (lang == source) & (group != topic)
+                vectors = fit_vectors(fresh(estimator), values[train], y[train], group[train]).vectors_
+                own = ReadoutStats.fit(values[train], vectors, balanced_weights(y[train]))
+                for target in design.langs:
+                    test = (lang == target) & (group == topic)
+                    others = ReadoutStats.fit(values[(lang == target) & (group != topic)], vectors)
+                    for whose, stats in (("target", others), ("training", own)):
+                        scores = read(values[test], vectors, stats, readout=readout)
+                        ranks[whose][row, test] = own_ranks(scores, y[test])
+                        among[whose][row, test] = (scores[:, :, None] <= scores[:, None, :]).sum(axis=2) <= 1
+    return ranks, among
+
+
+def _cells(design: _Design, ranks: np.ndarray, among: np.ndarray, seed: int) -> pd.DataFrame:
     """One row a (fit, read): top1 with its interval over topics and its p over labels permuted within topics."""
     rows = []
+    y, group = design.y, design.group
     rng = np.random.default_rng(seed)
-    for row, source in enumerate(langs):
-        for target in langs:
-            mine = np.flatnonzero(lang == target)
+    for row, source in enumerate(design.langs):
+        for target in design.langs:
+            mine = np.flatnonzero(design.lang == target)
             hits = ranks[row, mine] <= 1
             found = bootstrap_mean(hits.astype(float), group[mine], seed=seed)
             null = np.empty(_PERMUTATIONS)

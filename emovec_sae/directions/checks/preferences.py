@@ -80,6 +80,7 @@ class _Link:
     null: np.ndarray
 
     def row(self, name: str, code: int, n: int, note: str, *, p: float | None = None) -> dict[str, Any]:
+        """One number: the correlation `code` with its interval; without `p`, the share of the null beyond it."""
         low, high = np.quantile(self.boots[:, code], [0.025, 0.975])
         plain = float(permutation_p(self.r[code], self.null[:, code], alternative="two-sided"))
         return number(name, float(self.r[code]), low=float(low), high=float(high), n=n, null=0.0,

@@ -22,6 +22,7 @@ def choose(bench: Bench) -> None:
     """Cross-validate all candidates at all sites; write the evaluation and the two direction sets."""
 
     def work(progress: Progress) -> None:
+        """Choose, then fit both sets at the chosen site."""
         from emovec_sae.directions.checks.topics import check_topics
         from emovec_sae.directions.encoder import encoder_folder
         from emovec_sae.directions.estimators import DiffMean

@@ -108,6 +108,7 @@ def _record(bench: Bench, name: str) -> None:
     reading, settings = READINGS[name], bench.settings
 
     def work(progress: Progress) -> None:
+        """Record the texts; a model without a chat template has nothing to record of a chat."""
         from emovec_sae.corpora.packaged import load_corpus
         from emovec_sae.recording.record import record
 

@@ -94,6 +94,7 @@ def bench(settings: BenchSettings, out: str | Path, *, reporter: Reporter | None
 
 def _card(made: Bench) -> None:
     def work(progress: Progress) -> None:
+        """Gather the numbers of all checks into a table, and draw it."""
         from emovec_sae.charts import save_chart
 
         card = _gather(made)

@@ -8,12 +8,14 @@ from pathlib import Path
 from emovec_sae.provenance import atomic
 
 PATH = Path(__file__).parent / "vega" / "vega.js"
+NOTICE = PATH.with_name("NOTICE.md")
+"""Names, versions and licences of what is in the script; they must go along with every copy of it."""
 
 
 @cache
 def library() -> str:
-    """Return the script that defines ``vegaEmbed``; it holds no end of a script element."""
-    return PATH.read_bytes().decode()
+    """Return the script that defines ``vegaEmbed``, its licences before it; it holds no end of a script element."""
+    return f"/*!\n{NOTICE.read_text(encoding='utf-8')}*/\n{PATH.read_bytes().decode()}"
 
 
 def make_library() -> Path:

@@ -17,6 +17,8 @@ from emovec_sae.report.live import Live, live
 from emovec_sae.report.run import Figure
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
 MOST_SVG, MOST_CSV = 1_000_000, 1_500_000
@@ -83,7 +85,7 @@ def figure(files: Figure, number: int, *, family: str | None = None) -> Embedded
     return Embedded(
         name=files.name,
         number=number,
-        heading=HEADINGS.get(family or files.name, about[:1].upper() + about[1:]),
+        heading=heading_of(family or files.name),
         caption=caption,
         alt=f"Chart: {about}. The caption below says what it shows; its table can be downloaded.",
         image=uri("image/svg+xml", svg) if kind == "svg" else uri("image/png", files.png.read_bytes()),
@@ -93,6 +95,32 @@ def figure(files: Figure, number: int, *, family: str | None = None) -> Embedded
         table=f"figures/{files.name}",
         live=live(files.parquet, family or files.name),
     )
+
+
+def heading_of(name: str) -> str:
+    """Return the question that a figure of this family answers; a figure of another name says it with its name."""
+    about = FAMILIES.get(name, name.replace("_", " "))
+    return HEADINGS.get(name, about[:1].upper() + about[1:])
+
+
+def left_out(run: Path, figures: Sequence[Embedded]) -> list[tuple[str, str]]:
+    """Return heading and reason of each figure that the run does not have."""
+    from emovec_sae.studies.figures import left_out as lacking
+
+    return [(heading_of(name), why) for name, why in lacking(run, {one.name for one in figures}).items()]
+
+
+def shortened(figures: Sequence[Embedded]) -> list[tuple[int, str]]:
+    """Return number and reason of each figure that the page does not carry whole."""
+    found: list[tuple[int, str]] = []
+    for one in figures:
+        if one.kind == "png":
+            found.append((one.number, f"is embedded as PNG: its SVG is larger than {MOST_SVG / 1e6:g} MB"))
+        if not one.data:
+            found.append((one.number, f"comes without its table, which is larger than {MOST_CSV / 1e6:g} MB"))
+        if not one.live.spec:
+            found.append((one.number, f"is a picture only: {one.live.why}"))
+    return found
 
 
 def rows_uri(rows: Sequence[BaseModel]) -> str:

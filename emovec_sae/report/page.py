@@ -88,13 +88,17 @@ def _context(run: Run, card: Path | None) -> dict[str, Any]:
     battery = run.path / "generated.parquet"
     texts = samples.battery(battery) if battery.is_file() else samples.written(run.generations)
     figures = [embed.figure(one, number) for number, one in enumerate(run.figures, 1)]
+    section = None if place is None else card_section(place, results.model, first=len(figures) + 1)
+    shown = [*figures, *(section or {}).get("figures", [])]
     return {
         "results": results,
         "arms_verdict": parts_of(run.verdict),
-        "card": None if place is None else card_section(place, results.model, first=len(figures) + 1),
+        "card": section,
         "scores": words.grouped(results.scores, "group"),
         "scores_csv": embed.rows_uri(results.scores),
         "figures": figures,
+        "left_out": embed.left_out(run.path, figures),
+        "shortened": embed.shortened(shown),
         "latents": run.latents,
         "by_emotion": words.latents_by_emotion(run.latents),
         "passages": {latent.latent: [words.shade(passage) for passage in latent.passages] for latent in run.latents},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,20 @@ def draw_figures(
     return Drawn(tuple(files), left_out)
 
 
+def left_out(path: Path, drawn: Collection[str]) -> dict[str, str]:
+    """Say of each figure of `FIGURES` that is not among `drawn` why the run lacks it."""
+    found: dict[str, str] = {}
+    for name in FIGURES:
+        if name not in drawn:
+            try:
+                _table(path, name)
+            except (FileNotFoundError, StoreError) as error:
+                found[name] = _why(path, name, error)
+            else:
+                found[name] = f"its table is there and it was not drawn; draw it with: emovec figures {path}"
+    return found
+
+
 def _table(path: Path, name: str) -> pd.DataFrame:
     made: Callable[[Path], pd.DataFrame] | None = DERIVED.get(name)
     frame = read_table(path, name) if made is None else made(path)
@@ -158,6 +172,7 @@ def figures_stage(run: Run, *, facts: dict[str, Any]) -> None:
     """Draw the figures into the run's folder."""
 
     def work(progress: Progress) -> None:
+        """Draw all of them."""
         draw_figures(run.path, facts=facts, progress=progress)
 
     outputs = [f"figures/{name}.{kind}" for name in ALWAYS for kind in ("svg", "png", "pdf", "parquet")]

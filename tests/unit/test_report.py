@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from chart_frames import FRAMES
 from report_run import ATTACK, ENDING, LIVE, make_card, make_run
 
 from emovec_sae.charts import FAMILIES
@@ -116,6 +117,37 @@ def test_figures_with_their_tables_answer_the_reader(living: str) -> None:
     assert "This figure is a picture only: similarity.parquet is missing." in html
 
 
+def test_what_is_left_out_is_listed_with_its_reason(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for part in (run / "figures").glob("carriers.*"):
+        part.unlink()
+    (run / "stages" / "patching.json").write_text(json.dumps({"about": "patch", "seconds": 1.0}))
+    for part in (run / "figures").glob("patching.*"):
+        part.unlink()
+    monkeypatch.setattr(embed, "MOST_CSV", 10)
+    text = " ".join(Page(html_of(run)).text.split())
+    _, _, told = text.partition("What is not shown")
+    assert (
+        "What carries the answer from one text to another: carriers.parquet is missing, which stage 'carriers'" in told
+    )
+    assert (
+        "Where the feeling travels through the text: patching.parquet is missing, which this study does not ask" in told
+    )
+    assert "Which emotions are alike:" not in told
+    assert "Figure 2 comes without its table, which is larger than 1e-05 MB" in told
+    assert "Figure 2 is a picture only: similarity.parquet is missing" in told
+    assert "embedded as PNG" not in told
+
+
+def test_a_figure_whose_table_waits_is_named_with_the_command(run: Path) -> None:
+    (run / "tables").mkdir()
+    FRAMES["site_sweep"]().to_parquet(run / "tables" / "site_sweep.parquet", index=False)
+    for part in (run / "figures").glob("site_sweep.*"):
+        part.unlink()
+    text = " ".join(Page(html_of(run)).text.split())
+    assert f"draw it with: emovec figures {run}" in text
+    assert "an emotion can be read: its table is there and it was not drawn" in text
+
+
 def test_a_run_without_tables_runs_no_script(run: Path) -> None:
     html = html_of(run)
     assert "<script" not in html
@@ -142,6 +174,27 @@ def test_the_library_is_the_one_that_altair_writes_for() -> None:
     assert f'"{alt.SCHEMA_VERSION.removeprefix("v")}"' in bundle.library()
     assert "</script" not in bundle.library().lower()
     assert not re.search("[\r\0]|<!--", bundle.library())
+
+
+def test_every_copy_of_the_library_carries_its_licences() -> None:
+    head, _, script = bundle.library().partition("*/\n")
+    assert script.startswith("(()=>")
+    assert head.startswith("/*!")
+    for name in (
+        "vega 6.2.0",
+        "vega-lite 6.4.1",
+        "d3-array 3.2.4",
+        "delaunator 5.0.0",
+        "Joachim Wester",
+        "ISC License",
+    ):
+        assert name in head
+    import altair as alt
+    import vl_convert
+
+    assert f"vega-lite {alt.SCHEMA_VERSION.removeprefix('v')}" in head
+    assert f"vega {vl_convert.get_vega_version()}" in head
+    assert f"vega-embed {vl_convert.get_vega_embed_version()}" in head
 
 
 def test_the_card_stands_beside_its_nulls(run: Path, tmp_path: Path) -> None:

@@ -91,12 +91,15 @@ def test_the_latents_that_are_the_vector_do_what_it_does_and_nothing_else_does(
     effects = outcome.frame().query("level == @level").pivot_table(index="arm", columns="emotion", values="effect")
     assert (effects.loc["raw"] > 0.2).all()
     ratio = effects.div(effects.loc["raw"])
-    # doses meet to 2 % of KL (1 % of the effect) and a tenth of the vector goes elsewhere; measured .97 and 1.05
-    np.testing.assert_allclose(ratio.loc["k=3"], 1.0, atol=0.1)
-    np.testing.assert_allclose(ratio.loc["clamped k=3", "sad"], 1.0, atol=0.1)
-    # equal KL, spent on words of no emotion
-    np.testing.assert_allclose(ratio.loc["k=3, matched"], 0.0, atol=0.05)
-    np.testing.assert_allclose(ratio.loc["remainder of k=3"], 0.0, atol=0.05)
+    # The tenth of the vector that goes elsewhere adds to the KL one way and takes from it the other: measured .966 and
+    # .978 for calm, 1.031 and 1.051 for sad, the other way round with the drift reversed, within .006 of 1 without it.
+    np.testing.assert_allclose(ratio.loc["k=3"], 1.0, atol=0.06)
+    np.testing.assert_allclose(ratio.loc["clamped k=3", "sad"], 1.0, atol=0.06)
+    # over both ways it cancels; doses meet to 2 % of KL, 1 % of the effect: measured 1.004 and 1.008
+    assert ratio.loc["k=3"].mean() == pytest.approx(1.0, abs=0.015)
+    # equal KL, spent on words of no emotion: measured below 1e-4
+    np.testing.assert_allclose(ratio.loc["k=3, matched"], 0.0, atol=0.002)
+    np.testing.assert_allclose(ratio.loc["remainder of k=3"], 0.0, atol=0.002)
     doses = outcome.doses.query("level == @level").set_index(["arm", "emotion"])
     assert doses["reached"].all()
     assert (doses.loc["k=3", "explained_kl"] > 0.9).all()
@@ -105,10 +108,10 @@ def test_the_latents_that_are_the_vector_do_what_it_does_and_nothing_else_does(
 
 def test_statistics_and_verdict_say_so(outcome: Comparison) -> None:
     table = outcome.ratios(0.2).set_index("arm")
-    assert table.loc["k=3", "value"] == pytest.approx(1.0, abs=0.04)
-    assert abs(table.loc["k=3, matched", "value"]) < 0.05
+    assert table.loc["k=3", "value"] == pytest.approx(1.0, abs=0.015), "the mean over both ways, as above"
+    assert abs(table.loc["k=3, matched", "value"]) < 0.002
     necessity = outcome.sufficiency_and_necessity(0.2).set_index("quantity").loc["necessity", "value"]
-    assert necessity == pytest.approx(1.0, abs=0.05)
+    assert necessity == pytest.approx(1.0, abs=0.002)
     held = outcome.falsifiers(0.2).set_index(["falsifier", "arm"])["holds"]
     assert not held["remainder as strong as raw", "remainder of k=3"]
     assert not held["random latents as good (matched)", "k=3"]
@@ -134,5 +137,5 @@ def test_ablation_takes_away_what_the_mark_writes_and_random_latents_do_not(know
     np.testing.assert_allclose(sadness(AblateLatents(known.sae, [0, 1, 2])) / whole, 0.0, atol=0.02)
     matched = select_latents("matched", Sources(contrast=known.contrast, coder=known.sae, seed=1))
     others = AblateLatents(known.sae, matched.latents("sad", 3)[0].tolist())
-    # what they take out makes the stream shorter, and the last norm stretches the rest: measured 1.07 to 1.10
-    np.testing.assert_allclose(sadness(others) / whole, 1.0, atol=0.2)
+    # what they take out makes the stream shorter, and the last norm stretches the rest: measured 1.067 to 1.101
+    np.testing.assert_allclose(sadness(others) / whole, 1.085, atol=0.03)

@@ -34,10 +34,29 @@ def edited(model: Model, batch: Batch, edits: Sequence[Edit], *, step: int = 0) 
     if edits and model.remote:
         raise ModelError(f"the weights of '{model.name}' are elsewhere (NDIF): it can be recorded, not edited")
     with ExitStack() as stack:
+        stack.enter_context(gathered_head(model))
         for site in sorted({edit.site for edit in edits}):
             own = [edit for edit in edits if edit.site == site]
             stack.callback(_hook(model, site, _Steps(batch, own, step)).remove)
         yield
+
+
+@contextmanager
+def gathered_head(model: Model) -> Generator[None]:
+    """Hand the head its states in one piece of memory while the model generates.
+
+    transformers asks it for the last position of a batch, a slice with gaps. torch multiplies such a slice row by row,
+    each row with a copy of the whole matrix: 24 prompts of Gemma 3 270M took 8 GB and 44 s before the first token.
+    """
+    head: Any = None if model.remote else model.module.get_output_embeddings()  # pyright: ignore[reportCallIssue]
+    if head is None:
+        yield
+        return
+    hook = head.register_forward_pre_hook(lambda _, args: (args[0].contiguous(), *args[1:]) if args else None)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 class _Steps:

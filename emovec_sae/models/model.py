@@ -147,7 +147,9 @@ class Model:
         torch.Tensor
             Shape (..., vocabulary), float32.
         """
-        logits = self._output()(hidden).float()
+        logits = self._output()(
+            hidden.contiguous()
+        ).float()  # a slice with gaps is far slower: see `.hooks.gathered_head`
         # a pass over the vocabulary costs as much as the head itself: scale only where a model does
         for name, sign in (("logit_scale", 1), ("logits_scaling", -1)):
             scale = getattr(self.config, name, None)

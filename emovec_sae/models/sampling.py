@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emovec_sae.errors import ConfigError
+from emovec_sae.models.hooks import gathered_head
 from emovec_sae.models.model import Model
 from emovec_sae.models.tokens import Batch, pad
 
@@ -66,7 +67,7 @@ def sample_ids(
     _check(temperature, top_p)
     ends = _end_tokens(model)
     numbers = torch.as_tensor(np.ascontiguousarray(draws), dtype=torch.float32, device=model.device)
-    with torch.no_grad(), _fast_attention(model):
+    with torch.no_grad(), _fast_attention(model), gathered_head(model):
         return _sample(model, prompts, numbers, ends, _Law(temperature, top_p, banned or [()] * len(prompts)))
 
 

@@ -16,7 +16,9 @@ from emovec_sae.models.generate import generate, generate_ids
 from emovec_sae.models.hooks import edited
 from emovec_sae.models.model import Model
 from emovec_sae.models.positions import locate
+from emovec_sae.models.sampling import sample_ids
 from emovec_sae.models.seam import forward
+from emovec_sae.models.stream import stream_ids
 from emovec_sae.models.tokens import pad
 from emovec_sae.sites import Site
 from emovec_sae.testing import ARCHITECTURES, tiny_model
@@ -351,3 +353,23 @@ def test_a_text_that_ends_early_is_padded(endless: Callable[[str], Model]) -> No
 def test_no_new_token_is_refused(tiny: Callable[..., Model]) -> None:
     with pytest.raises(ConfigError, match="at least 1 token"):
         generate(tiny(), "a", max_new_tokens=0)
+
+
+def test_the_head_reads_states_in_one_piece_while_a_model_generates(endless: Callable[[str], Model]) -> None:
+    """A slice with gaps would be multiplied by a copy of the head a row: gigabytes, and minutes."""
+    model = endless("llama")
+    head = model.module.get_output_embeddings()
+    whole: list[bool] = []
+    hook = head.register_forward_hook(lambda _, args, __: whole.append(args[0].is_contiguous()))
+    ids = model.tokens.encode(["she felt", "it was late", "no"])
+    try:
+        generate_ids(model, ids, max_new_tokens=3)
+        list(stream_ids(model, ids, max_new_tokens=3))
+        sample_ids(model, ids, draws=np.full((3, 3), 0.5))
+        kept = len(whole)
+        model.module(torch.tensor(ids[1:2] * 2), logits_to_keep=1)
+    finally:
+        hook.remove()
+    assert kept >= 9
+    assert whole == [True] * kept + [False]  # the last call shows that it is not so by itself
+    assert not head._forward_pre_hooks

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emovec_sae.provenance import atomic, digest, write_json
-from emovec_sae.studies.arms import study_plan
+from emovec_sae.studies.arms import Plan, study_plan
 from emovec_sae.studies.context import Context
 from emovec_sae.studies.stage import Progress, Run
 from emovec_sae.studies.tables import write_table
+
+if TYPE_CHECKING:
+    from emovec_sae.interventions.comparison.result import Comparison
 
 
 def interventions_stage(run: Run, context: Context) -> None:
@@ -17,52 +20,13 @@ def interventions_stage(run: Run, context: Context) -> None:
     section = context.study.interventions
 
     def work(progress: Progress) -> None:
-        from emovec_sae.corpora.lexicon import contrast_words, load_lexicon
-        from emovec_sae.corpora.prompts import load_prompts
-        from emovec_sae.interventions.compare import compare
-        from emovec_sae.interventions.comparison.instruction import score_instruction, with_instruction
-        from emovec_sae.scoring.damage import KLProbe
-        from emovec_sae.scoring.words import WordScorer
-
-        model, site, seed = context.model, context.site, context.study.seed
+        """Compare the arms, tabulate what they do, and let some of them write."""
         emotions = context.emotions(section.emotions)
-        lexicon = contrast_words(load_lexicon(), use="held_out", emotions=emotions)
-        words = [word for some in lexicon.values() for word in some]
-        prompts = load_prompts(kind=["word_third", "word_first"], use="report")
-        if section.prompts is not None:
-            prompts = prompts.groupby("kind").head(section.prompts)
-        scorer = WordScorer(model, prompts["text"].tolist(), words, site=site)
-        probe = KLProbe(
-            model, context.neutral.frame["text"].tolist(), site=site, positions=section.positions,
-            per_text=section.per_text, seed=seed,
-        )  # fmt: skip
         plan = study_plan(context, emotions)
-        curves = sorted({section.level, *section.levels})
-        found = compare(
-            plan.arms,
-            scorer=scorer,
-            probe=probe,
-            lexicon=lexicon,
-            levels=plan.levels,
-            residual_norm=context.directions.residual_norm,
-            fidelity=section.fidelity,
-            cells=_cells(context, emotions),
-            progress=progress,
-        )
-        if section.instruction:
-            told = score_instruction(model, prompts["text"].tolist(), lexicon, section.arms_for, site=site)
-            found = with_instruction(found, told)
+        found = _compare(context, plan, emotions, progress)
         found.save(context.path / "comparison.parquet")
-        frame = found.frame(seed=seed)
-        write_table(context.path, "effects", frame)
-        drawn = frame["emotion"].isin(section.arms_for) & frame["arm"].isin(_drawn(section.sizes))
-        write_table(context.path, "dose_curves", frame[drawn])
-        write_table(context.path, "ratios", found.ratios(section.level, seed=seed))
-        write_table(context.path, "falsifiers", found.falsifiers(section.level, seed=seed))
-        write_table(context.path, "ratios_by_fold", found.ratios_by_fold(section.level, seed=seed))
-        with atomic(context.path / "verdict.md") as part:
-            part.write_text(found.page(section.level, seed=seed, title=context.study.title), encoding="utf-8")
-        samples = _generations(context, plan.arms, found.doses, level=curves[-1])
+        _tabulate(context, found)
+        samples = _generations(context, plan.arms, found.doses, level=max([section.level, *section.levels]))
         write_json(context.path / "generations.json", samples)
 
     outputs = ["verdict.md", "comparison.parquet", "comparison.doses.parquet", "comparison.json", "generations.json",
@@ -74,6 +38,56 @@ def interventions_stage(run: Run, context: Context) -> None:
     run.stage(
         "interventions", "compare the arms at equal dose", settings=settings, after=after, outputs=outputs, work=work
     )
+
+
+def _compare(context: Context, plan: Plan, emotions: list[str], progress: Progress) -> Comparison:
+    """Effects of the plan's arms at their levels on the prompts that are kept for the report."""
+    from emovec_sae.corpora.lexicon import contrast_words, load_lexicon
+    from emovec_sae.corpora.prompts import load_prompts
+    from emovec_sae.interventions.compare import compare
+    from emovec_sae.interventions.comparison.instruction import score_instruction, with_instruction
+    from emovec_sae.scoring.damage import KLProbe
+    from emovec_sae.scoring.words import WordScorer
+
+    section, model, site = context.study.interventions, context.model, context.site
+    lexicon = contrast_words(load_lexicon(), use="held_out", emotions=emotions)
+    words = [word for some in lexicon.values() for word in some]
+    prompts = load_prompts(kind=["word_third", "word_first"], use="report")
+    if section.prompts is not None:
+        prompts = prompts.groupby("kind").head(section.prompts)
+    texts = prompts["text"].tolist()
+    found = compare(
+        plan.arms,
+        scorer=WordScorer(model, texts, words, site=site),
+        probe=KLProbe(
+            model, context.neutral.frame["text"].tolist(), site=site, positions=section.positions,
+            per_text=section.per_text, seed=context.study.seed,
+        ),
+        lexicon=lexicon,
+        levels=plan.levels,
+        residual_norm=context.directions.residual_norm,
+        fidelity=section.fidelity,
+        cells=_cells(context, emotions),
+        progress=progress,
+    )  # fmt: skip
+    if section.instruction:
+        told = score_instruction(model, texts, lexicon, section.arms_for, site=site)
+        found = with_instruction(found, told)
+    return found
+
+
+def _tabulate(context: Context, found: Comparison) -> None:
+    """Write the tables of the figures and the report, and the verdict."""
+    section, seed = context.study.interventions, context.study.seed
+    frame = found.frame(seed=seed)
+    write_table(context.path, "effects", frame)
+    drawn = frame["emotion"].isin(section.arms_for) & frame["arm"].isin(_drawn(section.sizes))
+    write_table(context.path, "dose_curves", frame[drawn])
+    write_table(context.path, "ratios", found.ratios(section.level, seed=seed))
+    write_table(context.path, "falsifiers", found.falsifiers(section.level, seed=seed))
+    write_table(context.path, "ratios_by_fold", found.ratios_by_fold(section.level, seed=seed))
+    with atomic(context.path / "verdict.md") as part:
+        part.write_text(found.page(section.level, seed=seed, title=context.study.title), encoding="utf-8")
 
 
 def _drawn(sizes: list[int]) -> list[str]:

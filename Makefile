@@ -3,6 +3,7 @@
 #   make demo                                   the embedded run, start to report
 #   make figures                                the published figures again, each from its stored table
 #   make test ARGS="tests/unit -x"              tests, with arguments for pytest
+#   make JOBS=2 test                            on two workers beside each other; 0, the default, is one process
 #   make PYTHON=python3.12 test                 another interpreter (3.11 or newer)
 #   make TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu" demo
 #                                               another build of torch
@@ -10,6 +11,7 @@
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 ARGS ?=
+JOBS ?= 0
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -26,7 +28,7 @@ figures: $(READY)
 	$(BIN)/emovec figures --from figures --out figures
 
 test: $(READY) $(SECOND)
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -27,12 +27,16 @@ os.environ.update(
     WANDB_MODE="disabled",
     TOKENIZERS_PARALLELISM="false",
 )
-# Small tensors gain nothing from more threads, and tests beside each other would fight for the cores.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 settings.register_profile("local", deadline=None, max_examples=50)
 settings.register_profile("ci", parent=settings.get_profile("local"), derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Few threads: small tensors gain nothing from more, and workers beside each other would fight for the cores."""
+    workers = config.getoption("numprocesses", 0)
+    os.environ.setdefault("OMP_NUM_THREADS", "1" if workers else "2")
 
 
 @pytest.fixture(scope="session")

@@ -23,12 +23,12 @@ STYLES: dict[str, tuple[str, tuple[int, ...], str]] = {
     "mlp_out": ("#56a8dd", (6, 3, 1, 3), "triangle-right"),
     "other direction": ("#a0563b", (3, 2, 1, 2), "triangle-left"),
     "random direction": ("#8d9198", (2, 3), "cross"),
-    "random, as far as direction": ("#6f747c", (5, 3), "wedge"),
+    "random, as far as direction": ("#6f747c", (5, 3), "triangle-down"),
     "random latents": ("#b4b7bc", (1, 3), "triangle-left"),
 }
 """Colour, dash and shape of what has no number of latents."""
 
-NULLS = (("#b4b7bc", (1, 3), "triangle-left"), ("#9aa0a8", (3, 4), "wedge"), ("#c9ccd1", (6, 4), "cross"))
+NULLS = (("#b4b7bc", (1, 3), "triangle-left"), ("#9aa0a8", (3, 4), "triangle-right"), ("#c9ccd1", (6, 4), "cross"))
 """Taken in turn by other random controls."""
 
 LATENTS = (
@@ -39,7 +39,7 @@ LATENTS = (
 )
 """Taken in turn by numbers of latents, the largest first."""
 
-_WIDTH, _HEIGHT = 260, 170
+_WIDTH, _HEIGHT, _LOW, _TICKS = 260, 170, 120, 8
 _SMALL = 0.4
 """The parts get panels of their own where they reach less than this share of the whole state's scale."""
 
@@ -62,7 +62,7 @@ def carriers(frame: pd.DataFrame) -> alt.VConcatChart:
     domain, parts = _domain(table, 1.0), table[table["what"] != "residual"]
     places = list(dict.fromkeys(table["where"].astype(str)))
     across = 2 if theme.page() > 500 else 1
-    legend = round(max(text_width(name, 10) for name in styles)) + 42
+    legend = round(max(text_width(name, 10) for name in styles)) + 42 if across > 1 else 0
     wide = min(_WIDTH, (theme.room(theme.page(), beside=legend) - 18 * (across - 1)) // across - 48)
     panels = [_panel(table[table["where"] == place], place, styles, domain, wide) for place in places]
     near = _domain(parts, 0.0)
@@ -95,6 +95,12 @@ def caption(frame: pd.DataFrame) -> str:
     )
 
 
+def _ticks(layers: pd.Series) -> list[int]:
+    """Layers to name: those that were patched, every second or third of them where they are many."""
+    found = sorted(int(layer) for layer in layers.unique())
+    return found[:: -(-len(found) // _TICKS)]
+
+
 def _domain(table: pd.DataFrame, least: float) -> list[float]:
     """Ends of the vertical scale, with 0 and `least` inside."""
     known = pd.Series(table[["recovered", "low", "high"]].to_numpy(dtype=float).ravel()).dropna()
@@ -125,7 +131,13 @@ def _panel(
     colour = alt.Color(
         "what:N",
         scale=alt.Scale(domain=names, range=[styles[one][0] for one in names]),
-        legend=alt.Legend(title="moved", orient="right", symbolOpacity=1, symbolStrokeWidth=0),
+        legend=alt.Legend(
+            title="moved",
+            symbolOpacity=1,
+            symbolStrokeWidth=0,
+            orient="right" if theme.page() > 500 else "top",
+            columns=1 if theme.page() > 500 else 2,
+        ),
     )
     shape = alt.Shape("what:N", scale=alt.Scale(domain=names, range=[styles[one][2] for one in names]))
     dash = alt.StrokeDash(
@@ -135,11 +147,12 @@ def _panel(
         x=alt.X(
             "layer:Q",
             title="layer (counted from 0)",
-            axis=alt.Axis(grid=False, tickMinStep=1, format="d"),
+            axis=alt.Axis(grid=False, format="d", values=_ticks(table["layer"])),
             scale=alt.Scale(domain=layers, nice=False, padding=10),
         )
     )
-    y = alt.Y("recovered:Q", title="recovered", scale=alt.Scale(domain=domain))
+    # As much room for the numbers in every panel, so that the panels stand below each other.
+    y = alt.Y("recovered:Q", title="recovered", scale=alt.Scale(domain=domain), axis=alt.Axis(minExtent=28))
     alone = [name for name in names if table.loc[table["what"] == name, "layer"].nunique() == 1]  # a band needs two
     sure = base.transform_filter("isValid(datum.low)")
     band = sure.transform_filter(alt.FieldOneOfPredicate(field="what", oneOf=[n for n in names if n not in alone]))
@@ -156,4 +169,6 @@ def _panel(
                 y=y, color=colour, shape=shape, tooltip=tips
             ),
         ]
-    ).properties(width=wide, height=_HEIGHT, title=alt.Title(text=place, fontSize=11, offset=4))
+    ).properties(
+        width=wide, height=_HEIGHT if theme.page() > 500 else _LOW, title=alt.Title(text=place, fontSize=11, offset=4)
+    )

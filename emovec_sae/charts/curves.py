@@ -10,7 +10,7 @@ from emovec_sae.charts.frames import heading, interval, require, rows, signed, s
 from emovec_sae.charts.labels import spread, text_width
 
 COLUMNS = ("series", "x", "value", "low", "high", "n", "null")
-"""One row a (series, x); `null` is drawn as a dashed line, NaN where there is none."""
+"""One row a (series, x); `null` is drawn as a dotted line, NaN where there is none."""
 
 PICK = "series"
 _WIDTH, _HEIGHT = 430, 280
@@ -113,11 +113,13 @@ def caption(frame: pd.DataFrame) -> str:
 def _curve(group: pd.DataFrame, style: tuple[str, tuple[int, ...], str], x: alt.X, y: alt.Y) -> list[alt.Chart]:
     colour, dash, shape = style
     base = alt.Chart(rows(group)).encode(x=x)
+    sure = base.transform_filter("isValid(datum.low)")
+    # A band needs two points to have a width; whiskers carry the interval of a single one.
+    alone = int(group["low"].notna().sum()) == 1
+    within = sure.mark_rule(color=colour) if alone else sure.mark_area(color=colour, opacity=0.16, aria=False)
     tips = ["series:N", "x:Q", "value:Q", "low:Q", "high:Q", "n:Q"]
     return [
-        base.transform_filter("isValid(datum.low)")
-        .mark_area(color=colour, opacity=0.16, aria=False)
-        .encode(y=alt.Y("low:Q"), y2="high:Q"),
+        within.encode(y=alt.Y("low:Q"), y2="high:Q"),
         base.transform_filter("isValid(datum.null)")
         .mark_line(color=colour, strokeDash=[2, 3], strokeWidth=1, opacity=0.8)
         .encode(y=alt.Y("null:Q")),
@@ -134,7 +136,7 @@ def _names(table: pd.DataFrame, names: list[str], low: float, high: float, plot:
     for name, place, (colour, _, _) in zip(names, places, theme.LINES, strict=False):
         mark = alt.Chart(rows(pd.DataFrame({"text": [name], "value": [place]})))
         found.append(
-            mark.mark_text(align="left", dx=8, color=colour, fontWeight="bold", clip=False).encode(
+            mark.mark_text(align="left", dx=8, color=theme.letters(colour), fontWeight="bold", clip=False).encode(
                 x=alt.value(plot[0]), y=alt.Y("value:Q"), text="text:N"
             )
         )

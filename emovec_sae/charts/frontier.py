@@ -35,33 +35,45 @@ def frontier(frame: pd.DataFrame, *, damage: str = "KL on neutral text (nats)") 
     arms = [str(arm) for arm in table["arm"].unique()]
     wide = theme.room(_WIDTH, beside=68)
     colour, dash, shape = arm_channels(arms, columns=max(2, wide // 100))
-    kind = "log" if float(table["damage"].min()) > 0 else "sqrt"
-    x = alt.X("damage:Q", title=damage, scale=alt.Scale(type=kind, nice=False, padding=12), axis=alt.Axis(grid=False))
-    base = alt.Chart(rows(table)).encode(x=x, color=colour)
-    y = alt.Y("effect:Q", title="change of log-odds of own words (nats)")
-    layers = [
-        alt.Chart(rows(pd.DataFrame({"zero": [0.0]}))).mark_rule(color=theme.RULE).encode(y="zero:Q"),
-        *_whiskers(base, arms),
-        base.mark_line(strokeWidth=1.6).encode(y=y, strokeDash=dash),
-        base.mark_point(filled=True, size=36, opacity=1).encode(
-            y=y, shape=shape, tooltip=["arm:N", "damage:Q", "effect:Q", "low:Q", "high:Q", "n:Q"]
-        ),
-    ]
+    base = alt.Chart(rows(table)).encode(x=_damage(table, damage), color=colour)
+    zero = alt.Chart(rows(pd.DataFrame({"zero": [0.0]}))).mark_rule(color=theme.RULE).encode(y="zero:Q")
+    layers = [zero, *(layer for mark in _marks(base, arms, dash, shape) for layer in mark)]
     title = heading(
         "What the arms gain, for what they cost",
         f"n = {span(table['n'])} emotions a point; whiskers: 95 % intervals over emotions; up and left is better",
+        "arms at one dose stand a little apart, so that none hides another",
     )
     return theme.dress(alt.LayerChart(layer=layers).properties(width=wide, height=_HEIGHT, title=title))
 
 
-def _whiskers(base: alt.Chart, arms: list[str]) -> list[alt.Chart]:
-    """Intervals a little apart, so that those of one dose do not hide each other."""
-    return [
-        base.transform_filter(alt.FieldEqualPredicate(field="arm", equal=arm))
-        .mark_rule(strokeWidth=1.2, opacity=0.75, xOffset=3.0 * (at - (len(arms) - 1) / 2))
-        .encode(y=alt.Y("low:Q"), y2="high:Q")
-        for at, arm in enumerate(theme.arm_styles(arms))
-    ]
+def _damage(table: pd.DataFrame, title: str) -> alt.X:
+    low, high = float(table["damage"].min()), float(table["damage"].max())
+    steps = [part * 10.0**power for power in range(-4, 4) for part in (1, 2, 5)]
+    inside = [step for step in steps if 0.9 * low <= step <= 1.1 * high]
+    axis = alt.Axis(grid=False, format="~g", values=inside if len(inside) > 1 else alt.Undefined)
+    return alt.X(
+        "damage:Q", title=title, axis=axis,
+        scale=alt.Scale(type="log" if low > 0 else "sqrt", nice=False, padding=18),
+    )  # fmt: skip
+
+
+def _marks(base: alt.Chart, arms: list[str], dash: alt.StrokeDash, shape: alt.Shape) -> list[list[alt.Chart]]:
+    """Whisker, line and points of each arm, the arms a little apart."""
+    y = alt.Y("effect:Q", title="change of log-odds of own words (nats)")
+    tips = ["arm:N", "damage:Q", "effect:Q", "low:Q", "high:Q", "n:Q"]
+    found: list[list[alt.Chart]] = []
+    for at, arm in enumerate(theme.arm_styles(arms)):
+        own, aside = base.transform_filter(alt.FieldEqualPredicate(field="arm", equal=arm)), 4 * at - 2 * len(arms) + 2
+        bars = own.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.2, opacity=0.75, xOffset=aside)
+        points = own.mark_point(filled=True, size=36, opacity=1, xOffset=aside)
+        found.append(
+            [
+                bars.encode(y=alt.Y("low:Q"), y2="high:Q"),
+                own.mark_line(strokeWidth=1.6, xOffset=aside).encode(y=y, strokeDash=dash),
+                points.encode(y=y, shape=shape, tooltip=tips),
+            ]
+        )
+    return found
 
 
 def caption(frame: pd.DataFrame) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import altair as alt
 import numpy as np
 import pandas as pd
 
 from emovec_sae.charts import theme
-from emovec_sae.charts.frames import heading, require, rows, span
+from emovec_sae.charts.frames import heading, require, rows, signed, span
 
 COLUMNS = ("emotion", "selector", "k", "value", "low", "high", "n", "matches")
 """One row an (emotion, selector, k); `value` is the ratio to the raw vector's effect, NaN where that has no sign."""
@@ -19,7 +21,18 @@ POOLED = "all emotions"
 """What stands for an emotion in rows that pool all of them; the caption counts single ones."""
 
 PICK = "selector"
-_HEIGHT, _REACH = 105, 2.0
+_HEIGHT, _LOW, _REACH, _BESIDE = 105, 80, 2.0, 14
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Size of a panel, whether its scale goes below 0, whether it is the first of its row, the last of its column."""
+
+    wide: int
+    tall: int
+    below: bool
+    first: bool
+    last: bool
 
 
 def k90(frame: pd.DataFrame) -> alt.VConcatChart:
@@ -38,16 +51,26 @@ def k90(frame: pd.DataFrame) -> alt.VConcatChart:
     table = require(frame, COLUMNS, family="k90")
     emotions = list(dict.fromkeys(table["emotion"].astype(str)))
     selectors = list(dict.fromkeys(table["selector"].astype(str)))
-    across = min(4 if theme.page() > 500 else 2, len(emotions))
-    wide = min(round((theme.page() - 2 * theme.PADDING - 52 - 34 * (across - 1)) / across), 260)
+    many, narrow = len(emotions) > 8, theme.page() <= 500
+    across = min((4 if many else 2) if narrow else (6 if many else 4), len(emotions))
+    wide = min(round((theme.page() - 2 * theme.PADDING - 52 - _BESIDE * (across - 1)) / across), 260)
+    ends = table[["low", "value"]].to_numpy(dtype=float)
+    below = bool((ends[~np.isnan(ends)] < 0).any())  # one scale for all panels, so that they can be compared
+    sizes, tall = sorted(table["k"].unique()), _LOW if many and narrow else _HEIGHT
     panels = [
-        _panel(table[table["emotion"] == emotion], emotion, selectors, sorted(table["k"].unique()), wide, at % across)
+        _panel(
+            table[table["emotion"] == emotion], emotion, selectors, sizes,
+            _Place(wide, tall, below, first=at % across == 0, last=at + across >= len(emotions)),
+        )
         for at, emotion in enumerate(emotions)
+    ]  # fmt: skip
+    lines = [
+        alt.hconcat(*panels[at : at + across], spacing=_BESIDE, bounds="flush") for at in range(0, len(panels), across)
     ]
-    lines = [alt.hconcat(*panels[at : at + across], spacing=14) for at in range(0, len(panels), across)]
     title = heading(
         "How many latents do what the vector does?",
-        f"n = {span(table['n'])} prompts a point; bars: 95 % intervals, cut at {-_REACH:g} and {_REACH:g}",
+        f"n = {span(table['n'])} prompts a point; bars: 95 % intervals; cut at "
+        f"{signed(-_REACH, 0)} and {signed(_REACH, 0)}",
         f"dashed: {MATCH:g} of the raw vector\u2019s effect; a filled point has its whole interval above it",
     )
     return theme.dress(alt.vconcat(*lines, spacing=14).properties(title=title))
@@ -75,42 +98,41 @@ def caption(frame: pd.DataFrame) -> str:
     )
 
 
-def _panel(
-    part: pd.DataFrame, emotion: str, selectors: list[str], sizes: list[int], wide: int, place: int
-) -> alt.LayerChart:
+def _panel(part: pd.DataFrame, emotion: str, selectors: list[str], sizes: list[int], place: _Place) -> alt.LayerChart:
+    wide, tall = place.wide, place.tall
     limits = {end: part[end].clip(-_REACH, _REACH) for end in ("low", "high", "value")}
     part = part.assign(**{f"{end}_cut": column for end, column in limits.items()})
     x = alt.X(
         "k:Q",
-        title="latents (k)",
+        title="latents (k)" if place.last else None,
         scale=alt.Scale(type="log", domain=[min(sizes), max(max(sizes), min(sizes) + 1)], nice=False, padding=10),
-        axis=alt.Axis(values=sizes, format="d", grid=False, labelOverlap="greedy"),
+        axis=alt.Axis(values=sizes, format="d", grid=False, labelOverlap="greedy", labelSeparation=3),
     )
-    low = min(0.0, float(np.nanmin(part[["low_cut", "value_cut"]].to_numpy(dtype=float), initial=0.0)))
-    y_title = "ratio to raw" if place == 0 else None
-    scale = alt.Scale(domain=[-_REACH if low < 0 else 0.0, _REACH], nice=False)
-    y = alt.Y("value_cut:Q", title=y_title, scale=scale, axis=alt.Axis(tickCount=4))
+    y_title = "ratio to raw" if place.first else None
+    scale = alt.Scale(domain=[-_REACH if place.below else 0.0, _REACH], nice=False)
+    # Numbers of the other panels are there and not seen: so all titles stand at one height.
+    axis = alt.Axis(tickCount=4, labelOpacity=1 if place.first else 0, ticks=place.first)
+    y = alt.Y("value_cut:Q", title=y_title, scale=scale, axis=axis)
     styles = [theme.LINES[at % len(theme.LINES)] for at in range(len(selectors))]
-    legend = alt.Legend(title="chosen by", orient="top") if len(selectors) > 1 else None
+    legend = alt.Legend(title="chosen by", orient="top", symbolDash=[1, 0]) if len(selectors) > 1 else None
     colour = alt.Color("selector:N", scale=alt.Scale(domain=selectors, range=[s[0] for s in styles]), legend=legend)
     dash = alt.StrokeDash(
         "selector:N", scale=alt.Scale(domain=selectors, range=[list(s[1]) for s in styles]), legend=None
     )
-    head = alt.Title(text=emotion, fontSize=10.5, offset=4)
+    head = alt.Title(text=emotion, fontSize=10.5, offset=4, frame="group")
     rule = alt.Chart(rows(pd.DataFrame({"ratio": [MATCH]}))).mark_rule(color=theme.MUTED, strokeDash=[4, 3])
-    layers: list[alt.Chart] = [rule.encode(y=alt.Y("ratio:Q", title=y_title, scale=scale))]
+    layers: list[alt.Chart] = [rule.encode(y=alt.Y("ratio:Q", title=y_title, scale=scale, axis=axis))]
     if part["value"].isna().all():
-        nothing = alt.Chart(rows(pd.DataFrame({"text": ["no ratio: the raw effect"], "more": ["may be 0"]})))
-        for field, at in (("text", 20), ("more", 33)):
+        said = ["no ratio: the raw effect", "may be 0"] if wide > 120 else ["no ratio:", "the effect", "may be 0"]
+        for number, line in enumerate(said):
+            words = alt.Chart(rows(pd.DataFrame({"text": [line]}))).mark_text(fontSize=9.5, color=theme.MUTED)
             layers.append(
-                nothing.mark_text(fontSize=9.5, color=theme.MUTED, dy=at).encode(
-                    x=alt.value(wide / 2), y=alt.value(_HEIGHT / 2), text=f"{field}:N"
-                )
+                words.encode(x=alt.value(wide / 2), y=alt.value(tall - 14 * (len(said) - number)), text="text:N")
             )
         blank = (
             alt.Chart(rows(part)).mark_point(opacity=0, size=1).encode(x=x, y=alt.datum(0, title=y_title, scale=scale))
         )
-        return alt.LayerChart(layer=[*layers, blank]).properties(width=wide, height=_HEIGHT, title=head)
+        return alt.LayerChart(layer=[*layers, blank]).properties(width=wide, height=tall, title=head)
     base = alt.Chart(rows(part.dropna(subset=["value"]))).encode(x=x, color=colour)
     layers += [
         base.mark_rule(strokeWidth=1.2).encode(y=alt.Y("low_cut:Q", title=y_title, scale=scale), y2="high_cut:Q"),
@@ -120,4 +142,4 @@ def _panel(
         ),
         base.transform_filter("datum.matches").mark_point(size=40, opacity=1, filled=True).encode(y=y),
     ]
-    return alt.LayerChart(layer=layers).properties(width=wide, height=_HEIGHT, title=head)
+    return alt.LayerChart(layer=layers).properties(width=wide, height=tall, title=head)

@@ -22,7 +22,8 @@ PANELS = {
 }
 """Heading and axis of each panel."""
 
-_HEIGHT, _MOST = 112, 8
+_HEIGHT, _MOST, _LOW, _FEW, _FIT = 112, 8, 72, 6, 2
+"""Height of a panel, bars in it; both on a narrow page, and the latents that such a page holds."""
 
 
 def latent_dashboard(frame: pd.DataFrame) -> alt.VConcatChart:
@@ -42,7 +43,8 @@ def latent_dashboard(frame: pd.DataFrame) -> alt.VConcatChart:
     wide = theme.page() > 500
     each = (theme.page() - 2 * theme.PADDING - (44 + 96 + 96 + 2 * 14 if wide else 96)) // (3 if wide else 1)
     lines: list[Any] = []
-    for latent, part in table.groupby("latent", sort=False):
+    fit = table["latent"].nunique() if wide else _FIT
+    for latent, part in list(table.groupby("latent", sort=False))[:fit]:
         panels = [_panel(part[part["panel"] == name], name, each) for name in PANELS if (part["panel"] == name).any()]
         row = alt.hconcat(*panels, spacing=14) if wide else alt.vconcat(*panels, spacing=8)
         rate = percent(float(part["firing_rate"].iloc[0]), 1)
@@ -51,8 +53,9 @@ def latent_dashboard(frame: pd.DataFrame) -> alt.VConcatChart:
         lines.append(row.properties(title=alt.Title(text=text, fontSize=11, anchor="start", offset=5)))
     passages, tokens = (span(table.loc[table["panel"] == name, "n"]) for name in ("emotion", "activation"))
     title = heading(
-        f"{len(lines)} latents that lead the emotion vectors",
+        f"{table['latent'].nunique()} latents that lead the emotion vectors",
         f"n = {tokens} firing tokens and {passages} strongest passages a latent; counts and scores without intervals",
+        f"the first {fit} are drawn, all are in the table of the figure" if fit < table["latent"].nunique() else "",
     )
     return theme.dress(alt.vconcat(*lines, spacing=20).properties(title=title))
 
@@ -85,7 +88,7 @@ def _panel(part: pd.DataFrame, name: str, wide: int) -> alt.LayerChart | alt.Cha
     head = alt.Title(text=heads, fontSize=9.5, fontWeight="normal", color=theme.MUTED, offset=3)
     if name == "activation":
         return _histogram(part, axis, wide).properties(title=head)
-    part = part.sort_values("order").head(_MOST)
+    part = part.sort_values("order").head(_MOST if theme.page() > 500 else _FEW)
     part = part.assign(shown=[shown(str(one)) for one in part["name"]])
     part["said"] = [f"{value:g}" if name == "emotion" else signed(value) for value in part["value"]]
     # Two tokens may look the same once their spaces are gone.
@@ -104,7 +107,11 @@ def _panel(part: pd.DataFrame, name: str, wide: int) -> alt.LayerChart | alt.Cha
     colour = theme.POSITIVE if name == "emotion" else theme.NEGATIVE
     bars = base.mark_bar(color=colour)
     words = base.mark_text(align="left", dx=3, fontSize=9, color=theme.MUTED, clip=False).encode(text="said:N")
-    return alt.LayerChart(layer=[bars, words]).properties(width=wide - 24, height=_HEIGHT, title=head)
+    return alt.LayerChart(layer=[bars, words]).properties(width=wide - 24, height=_tall(), title=head)
+
+
+def _tall() -> int:
+    return _HEIGHT if theme.page() > 500 else _LOW
 
 
 def _histogram(part: pd.DataFrame, axis: str, wide: int) -> alt.Chart:
@@ -124,5 +131,5 @@ def _histogram(part: pd.DataFrame, axis: str, wide: int) -> alt.Chart:
             y2=alt.datum(0),
             tooltip=["left:Q", "percent:Q", "n:Q"],
         )
-        .properties(width=wide, height=_HEIGHT)
+        .properties(width=wide, height=_tall())
     )  # fmt: skip

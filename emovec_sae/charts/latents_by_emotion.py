@@ -9,6 +9,7 @@ import pandas as pd
 
 from emovec_sae.charts import theme
 from emovec_sae.charts.frames import heading, largest, require, rows, signed
+from emovec_sae.charts.labels import text_width
 
 COLUMNS = ("emotion", "latent", "label", "delta", "emotion_order", "latent_order")
 """One row a cell; `delta` is Delta_j times the decoder norm, in units of the vector's norm. Columns `participation` (of
@@ -34,14 +35,17 @@ def latents_by_emotion(frame: pd.DataFrame) -> alt.LayerChart | alt.HConcatChart
     reach = _reach(table)
     # Grey print loses the hue: the sign of a clearly negative cell is also written.
     table = table.assign(mark=["\u2212" if delta < -0.2 * reach else "" for delta in table["delta"]])
-    table["dark"] = table["delta"] < -0.5 * reach
+    table["dark"] = table["delta"] < theme.WHITE_BELOW * reach
     order = table.drop_duplicates("latent").sort_values("latent_order")
     emotions = [str(name) for name in table.sort_values("emotion_order")["emotion"].unique()]
     names = dict(zip(order["latent"].astype(str), order["label"].astype(str), strict=True))
     axis = {"domain": False, "ticks": False, "title": None, "labelOverlap": False, "labelPadding": 3}
-    limit = min(230, round(0.4 * theme.page()))
-    across = theme.room(430, beside=limit + 16 + (_SHARING + 20 if "participation" in table else 0))
-    wide = max(7, min(22, across // max(len(emotions), 1)))
+    limit, sharing = 230, _SHARING
+    if theme.page() <= 500:  # numbers only, where tokens would leave no room for the cells
+        names, sharing = {latent: label.split(" ")[0] for latent, label in names.items()}, _SHARING // 2
+    longest = min(limit, round(max(text_width(name, 10) for name in names.values())))
+    across = theme.room(430, beside=longest + 16 + (sharing + 24 if "participation" in table else 0))
+    wide = max(5, min(22, across // max(len(emotions), 1)))
     base = alt.Chart(rows(table.assign(latent=table["latent"].astype(str)))).encode(
         x=alt.X(
             "emotion:N",
@@ -67,7 +71,7 @@ def latents_by_emotion(frame: pd.DataFrame) -> alt.LayerChart | alt.HConcatChart
     heat = alt.LayerChart(layer=[cells, marks]).properties(width=alt.Step(wide), height=alt.Step(_STEP))
     if "participation" not in table:
         return theme.dress(heat.properties(title=title))
-    return theme.dress(alt.hconcat(heat, _sharing(table, list(names)), spacing=10).properties(title=title))
+    return theme.dress(alt.hconcat(heat, _sharing(table, list(names), sharing), spacing=10).properties(title=title))
 
 
 def _colour(reach: float) -> alt.Color:
@@ -84,7 +88,7 @@ def _colour(reach: float) -> alt.Color:
     )
 
 
-def _sharing(table: pd.DataFrame, order: list[str]) -> alt.Chart:
+def _sharing(table: pd.DataFrame, order: list[str], wide: int) -> alt.Chart:
     """Bars at the right: of how many emotions a latent is, dark where that makes it generic."""
     own = table.drop_duplicates("latent").assign(latent=lambda some: some["latent"].astype(str))
     kind = own["generic"].map({True: "generic", False: "specific"})
@@ -93,12 +97,16 @@ def _sharing(table: pd.DataFrame, order: list[str]) -> alt.Chart:
         alt.Chart(rows(own[["latent", "label", "participation"]].assign(kind=kind)))
         .mark_bar(height=8)
         .encode(
-            x=alt.X("participation:Q", title="emotions (effective)", axis=alt.Axis(tickCount=3, grid=False)),
+            x=alt.X(
+                "participation:Q",
+                title=["emotions", "(effective)"],
+                axis=alt.Axis(tickCount=max(2, wide // 24), grid=False),
+            ),
             y=alt.Y("latent:N", sort=order, axis=None),
             color=alt.Color("kind:N", scale=kinds, legend=alt.Legend(title=None, orient="top", direction="vertical")),
             tooltip=["label:N", "participation:Q", "kind:N"],
         )
-        .properties(width=_SHARING, height=alt.Step(_STEP))
+        .properties(width=wide, height=alt.Step(_STEP))
     )
 
 

@@ -15,7 +15,7 @@ PICK = "series"
 
 
 def learning_curve(frame: pd.DataFrame, *, subtitle: str = "") -> alt.LayerChart:
-    """Draw a curve a measure, its chance dashed.
+    """Draw a curve a measure, its chance dotted.
 
     Parameters
     ----------

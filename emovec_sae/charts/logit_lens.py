@@ -36,7 +36,7 @@ def logit_lens(frame: pd.DataFrame) -> alt.LayerChart:
     table = table[table["rank"].isin(kept)]
     table = table.assign(left=table["rank"].map(edges), line=table["emotion"].astype(str).map(emotions.index))
     low, high = float(table["score"].min()), float(table["score"].max())
-    table["strong"] = table["score"] > low + 0.55 * (high - low)
+    table["strong"] = table["score"] > min(low, 0.0) + theme.INK_TO * (high - min(low, 0.0))
     wide, tall = round(max(edges.values())), _LINE * len(emotions)
     y = alt.Y("line:Q", scale=alt.Scale(domain=[len(emotions) - 0.5, -0.5], nice=False), axis=None)
     x = alt.X("left:Q", scale=alt.Scale(domain=[0, wide], nice=False), axis=None)
@@ -90,6 +90,8 @@ def caption(frame: pd.DataFrame) -> str:
 def shown(token: str) -> str:
     """A token as a figure can show it: spaces trimmed, what no letter of the font is as code points."""
     bare = token.strip()
+    if token and not token.strip(" "):
+        return "(space)" if len(token) == 1 else f"({len(token)} spaces)"
     if bare and all(sign < "\u0530" or "\u2010" <= sign <= "\u2030" for sign in bare):
         return bare
     return token.encode("unicode_escape").decode("ascii")

@@ -65,7 +65,8 @@ def matrix(
             tickCount=4,
         ),
     )
-    angle = -90 if count > 8 or max(map(len, table["column"].astype(str))) > 8 else 0
+    widest = max(text_width(str(name), _letters(cell)) for name in table["column"].unique())
+    angle = -90 if widest > cell - 4 else 0
     base = alt.Chart(rows(table)).encode(
         x=alt.X("column:N", sort=_order(table, "column"), axis=_axis(angle, cell)),
         y=alt.Y("row:N", sort=_order(table, "row"), axis=_axis(0, cell)),
@@ -104,21 +105,24 @@ def _ends(values: pd.Series, *, diverging: bool) -> tuple[float, float]:
 def _strong(values: pd.Series, low: float, high: float, *, diverging: bool) -> pd.Series:
     """Which cells are so dark that numbers on them must be white."""
     if diverging:
-        return values.abs() > 0.5 * high
-    return values > low + 0.55 * (high - low)
+        return values < theme.WHITE_BELOW * high
+    return values > low + theme.INK_TO * (high - low)
 
 
 def _axis(angle: int, cell: int) -> alt.Axis:
-    size = 10 if cell > 20 else max(5.5, min(8.5, cell))
     return alt.Axis(
         title=None,
         labelAngle=angle,
         domain=False,
         ticks=False,
         labelOverlap=False,
-        labelFontSize=size,
+        labelFontSize=_letters(cell),
         labelLimit=_NAMES,
     )
+
+
+def _letters(cell: int) -> float:
+    return 10 if cell > 20 else max(5.5, min(8.5, cell))
 
 
 def _order(table: pd.DataFrame, side: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
+from emovec_sae.charts import theme
 from emovec_sae.charts.frames import require, signed, span
 from emovec_sae.charts.scatter import scatter
 from emovec_sae.errors import ConfigError
@@ -13,6 +14,14 @@ COLUMNS = ("emotion", "latent", "kind", "naming", "valence", "valence_low", "val
 """One row a latent of an emotion; `naming` is a z-score in the vocabulary, `valence` nats (NaN: unknown)."""
 
 PICK, ZOOM = "group", True
+
+KINDS = {
+    "neither": (theme.OTHER, "circle"),
+    "names": (theme.NEGATIVE, "square"),
+    "evokes": (theme.POSITIVE, "diamond"),
+    "names and evokes": ("#12836d", "triangle-up"),
+}
+"""Colour and shape of what a latent does, the same in every figure."""
 
 
 def naming(frame: pd.DataFrame, *, strength: float | None = None) -> alt.LayerChart:
@@ -46,6 +55,7 @@ def naming(frame: pd.DataFrame, *, strength: float | None = None) -> alt.LayerCh
         x_title="naming: own words\u2019 logit (z-score among the vocabulary)",
         y_title="evoking: other words of the same valence (nats)",
         title="Naming against evoking",
+        styles=KINDS,
         subtitle=f"{dose}own words masked; {span(known['n_prompts'])} prompts a point",
     )
 

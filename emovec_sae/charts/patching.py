@@ -91,12 +91,17 @@ def _panel(table: pd.DataFrame, stream: str, places: list[str]) -> alt.LayerChar
     # Most cells hold noise around zero: only what stands out is written, more of it where there is room.
     least = float("inf") if wide < 18 else 0.0 if wide >= 26 else 0.05 if len(places) <= 6 else 0.1
     said = [_short(value) if abs(value) >= least else "" for value in table["recovered"]]
-    table = table.assign(said=said, dark=table["recovered"] < -0.5 * _REACH)
+    table = table.assign(said=said, dark=table["recovered"] < theme.WHITE_BELOW * _REACH)
     axis = {"domain": False, "ticks": False, "grid": False}
+    every = 1 if wide >= 16 else 5
+    named = [layer for layer in layers if layer % every == 0] or layers
     counted = "span" if "where" in table.columns else "token, from the end"
     base = alt.Chart(rows(table)).encode(
         x=alt.X(
-            "layer:O", axis=alt.Axis.from_dict(axis | {"labelAngle": 0, "title": f"layer ({stream}, counted from 0)"})
+            "layer:O",
+            axis=alt.Axis.from_dict(
+                axis | {"labelAngle": 0, "values": named, "title": f"layer ({stream}, counted from 0)"}
+            ),
         ),
         y=alt.Y("place:N", sort=places, axis=alt.Axis.from_dict(axis | {"title": counted, "labelColor": theme.INK})),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -18,7 +20,13 @@ _WIDTH, _SHAPE, _FONT = 560, 5 / 7, 9
 
 
 def scatter(
-    frame: pd.DataFrame, *, x_title: str = "x", y_title: str = "y", title: str = "", subtitle: str = ""
+    frame: pd.DataFrame,
+    *,
+    x_title: str = "x",
+    y_title: str = "y",
+    title: str = "",
+    subtitle: str = "",
+    styles: Mapping[str, tuple[str, str]] | None = None,
 ) -> alt.LayerChart:
     """Draw the points; names stand where there is room.
 
@@ -28,6 +36,8 @@ def scatter(
         Columns of `COLUMNS`, at most eight groups.
     x_title, y_title, title, subtitle
         Words, with units; r and n are added.
+    styles
+        Colour and shape of each group, in the order of the legend; None takes `theme.LINES` in the order of the table.
 
     Raises
     ------
@@ -36,15 +46,17 @@ def scatter(
     """
     table = require(frame, COLUMNS, family="scatter")
     wide = theme.room(_WIDTH, beside=62)
-    tall = round(_SHAPE * wide)
+    tall = max(round(_SHAPE * wide), 230)
     x_ends, y_ends = _ends(table, ["x"]), _ends(table, ["y", "low", "high"])
-    groups = list(dict.fromkeys(table["group"].astype(str)))[: len(theme.LINES)]
+    found = list(dict.fromkeys(table["group"].astype(str)))
+    taken = styles or {name: (line[0], line[2]) for name, line in zip(found, theme.LINES, strict=False)}
+    groups = [name for name in taken if name in found]
     x = alt.X("x:Q", title=x_title, scale=alt.Scale(domain=x_ends, nice=False))
     y = alt.Y("y:Q", title=y_title, scale=alt.Scale(domain=y_ends, nice=False))
     base = alt.Chart(rows(table)).encode(x=x)
     legend = alt.Legend(title=None, orient="bottom", columns=4 if wide > 400 else 2) if len(groups) > 1 else None
-    colours = alt.Scale(domain=groups, range=[colour for colour, _, _ in theme.LINES[: len(groups)]])
-    shapes = alt.Scale(domain=groups, range=[shape for _, _, shape in theme.LINES[: len(groups)]])
+    colours = alt.Scale(domain=groups, range=[taken[name][0] for name in groups])
+    shapes = alt.Scale(domain=groups, range=[taken[name][1] for name in groups])
     points = base.mark_point(filled=True, size=44, opacity=1).encode(
         y=y, color=alt.Color("group:N", scale=colours, legend=legend),
         shape=alt.Shape("group:N", scale=shapes, legend=legend),

@@ -33,7 +33,7 @@ def scenario_matrix(frame: pd.DataFrame, *, readout: str = "zscore") -> alt.Laye
     return matrix(
         cells.assign(row_order=cells["row"].map(order), column_order=cells["column"].map(order)),
         title="Is the emotion that a message implies read from it?",
-        legend=f"mean {readout}",
+        legend=f"mean {readout.replace('zscore', 'z-score').replace('_', ' ')}",
         diverging=True,
         subtitle="rows: implied by the message; columns: read by the direction",
     )

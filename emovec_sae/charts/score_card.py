@@ -28,7 +28,7 @@ def score_card(frame: pd.DataFrame, *, title: str = "Numbers beside their nulls"
     ConfigError
         If columns are missing or the table is empty.
     """
-    return score_dots(_heads(frame), title=title)
+    return score_dots(_heads(frame), title=title, x_title="value, in the unit of its number")
 
 
 def caption(frame: pd.DataFrame) -> str:

@@ -13,10 +13,13 @@ from emovec_sae.charts.labels import text_width
 COLUMNS = ("check", "number", "value", "low", "high", "null", "n")
 """One row a number; `check` groups them, `null` is the mean of the null or chance. NaN where there is none."""
 
-_WIDTH, _LINE, _LONGEST, _FONT = 300, 19, 46, 10
+_WIDTH, _LINE, _CLOSE, _MANY, _LONGEST, _FONT = 300, 19, 16, 30, 46, 10
+"""Width of the plot; height of a line, and where there are so many of them; letters of a name, and their size."""
 
 
-def score_dots(frame: pd.DataFrame, *, title: str = "Numbers beside their nulls") -> alt.VConcatChart:
+def score_dots(
+    frame: pd.DataFrame, *, title: str = "Numbers beside their nulls", x_title: str = "value"
+) -> alt.VConcatChart:
     """Draw the numbers, a panel a check, on one common scale.
 
     Parameters
@@ -25,6 +28,8 @@ def score_dots(frame: pd.DataFrame, *, title: str = "Numbers beside their nulls"
         Columns of `COLUMNS`.
     title
         Heading.
+    x_title
+        What the numbers are, with their unit.
 
     Raises
     ------
@@ -32,17 +37,22 @@ def score_dots(frame: pd.DataFrame, *, title: str = "Numbers beside their nulls"
         If columns are missing or the table is empty.
     """
     table = require(frame, COLUMNS, family="score_dots")
+    narrow = theme.page() <= 500
     table = table.assign(
-        label=[_short(str(name)) for name in table["number"]], text=[_text(row) for row in _dicts(table)]
+        label=[_short(str(name)) for name in table["number"]],
+        text=[_text(row, brief=narrow) for row in _dicts(table)],
     )
     names = min(max(text_width(name, _FONT) for name in table["label"]) + 6, 0.36 * theme.page())
     wide = theme.room(_WIDTH, beside=round(names + max(text_width(one, _FONT) for one in table["text"])) + 34)
     domain = _domain(table)
-    panels = [_panel(part, str(name), domain, (wide, names), last=number == table["check"].nunique() - 1)
+    line = _LINE if len(table) <= _MANY else _CLOSE
+    checks = table["check"].nunique()
+    panels = [_panel(part, str(name), domain, (wide, line, names), title=x_title if number == checks - 1 else None)
               for number, (name, part) in enumerate(table.groupby("check", sort=False))]  # fmt: skip
     known = table["low"].notna().any()
     dots = "dot: value with its 95 % interval" if known else "dot: value"
-    told = heading(title, f"{dots}; tick: null or chance; at the right: value{', interval' if known else ''}, n")
+    said = f"value{', interval' if known else ''}, n" if not narrow else f"value; n = {span(table['n'])}"
+    told = heading(title, f"{dots}; tick: null or chance; at the right: {said}")
     return theme.dress(alt.vconcat(*panels, spacing=10).properties(title=told))
 
 
@@ -59,10 +69,10 @@ def caption(frame: pd.DataFrame) -> str:
 
 
 def _panel(
-    part: pd.DataFrame, name: str, domain: list[float], room: tuple[int, float], *, last: bool
+    part: pd.DataFrame, name: str, domain: list[float], room: tuple[int, int, float], *, title: str | None
 ) -> alt.LayerChart:
-    order, (wide, names) = list(part["label"]), room
-    axis = alt.Axis(title="value" if last else None, labels=last, ticks=last, tickCount=6, grid=True, format=".1f")
+    order, (wide, line, names), last = list(part["label"]), room, title is not None
+    axis = alt.Axis(title=title, labels=last, ticks=last, tickCount=max(2, wide // 50), grid=True, format=".2~f")
     x = alt.X("value:Q", scale=alt.Scale(domain=domain, nice=False), axis=axis)
     y = alt.Y(
         "label:N",
@@ -83,7 +93,7 @@ def _panel(
         words.encode(x=alt.value(wide), y=y, text="text:N"),
     ]
     head = alt.Title(text=name, fontSize=11, anchor="start", frame="group", offset=4)
-    return alt.LayerChart(layer=layers).properties(width=wide, height=_LINE * len(order), title=head)
+    return alt.LayerChart(layer=layers).properties(width=wide, height=line * len(order), title=head)
 
 
 def _domain(table: pd.DataFrame) -> list[float]:
@@ -96,9 +106,11 @@ def _dicts(table: pd.DataFrame) -> list[dict[str, float]]:
     return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
 
 
-def _text(row: dict[str, float]) -> str:
+def _text(row: dict[str, float], *, brief: bool) -> str:
     if np.isnan(row["value"]):
-        return f"no value, n = {row['n']}"
+        return "no value" if brief else f"no value, n = {row['n']}"
+    if brief:
+        return signed(row["value"])
     ends = "" if np.isnan(row["low"]) or np.isnan(row["high"]) else f" ({signed(row['low'])} to {signed(row['high'])})"
     count = "" if np.isnan(row["n"]) else f", n = {int(row['n']):,}"
     return f"{signed(row['value'])}{ends}{count}"

@@ -137,15 +137,10 @@ def _end_labels(table: pd.DataFrame, metrics: list[str]) -> list[alt.Chart]:
     layers = []
     for (text, _, colour, weight), place in zip(entries, places, strict=True):
         mark = alt.Chart(alt.InlineData(values=[{"text": text, "percent": place}])).mark_text(
-            align="left", dx=8, color=_dark(colour), fontWeight=weight, clip=False
+            align="left", dx=8, color=theme.letters(colour), fontWeight=weight, clip=False
         )
         layers.append(mark.encode(x=alt.value(_wide()), y=alt.Y("percent:Q"), text="text:N"))
     return layers
-
-
-def _dark(colour: str) -> str:
-    """Return the colour at 70 % of its brightness, so that small letters stand out from white."""
-    return "#" + "".join(f"{int(int(colour[i : i + 2], 16) * 0.7):02x}" for i in (1, 3, 5))
 
 
 def _stream(site: object) -> str:

@@ -39,7 +39,9 @@ def stability(frame: pd.DataFrame, *, emotion: str | None = None, draws: int | N
             "low": np.nan, "high": np.nan, "null": own["expected"], "n": np.nan if draws is None else draws,
         }
     )  # fmt: skip
-    return score_dots(dots, title="Selected again in resamples of the groups")
+    return score_dots(
+        dots, title="Selected again in resamples of the groups", x_title="share of resamples that select the latent"
+    )
 
 
 def caption(frame: pd.DataFrame) -> str:

@@ -73,6 +73,14 @@ MORE_ARMS: tuple[tuple[str, tuple[int, ...], str], ...] = (
 """Taken in turn by arms that have no place in `ARMS`."""
 
 
+INK_TO, WHITE_BELOW = 0.66, -0.58
+"""Shares of `SEQUENTIAL` up to which, and of `DIVERGING` (from -1 to 1) down to which, dark letters read better than
+white ones: where both have the same contrast."""
+
+READABLE = 4.5
+"""Contrast with white that small letters need (WCAG 2.2, 1.4.3)."""
+
+
 _page: ContextVar[int] = ContextVar("emovec_page", default=PAGE)
 
 
@@ -166,6 +174,19 @@ def dress(chart: ChartT) -> ChartT:
     """
     look: dict[str, Any] = dict(emovec_theme())
     return chart.properties(background=look["background"], config=alt.Config.from_dict(look["config"]))
+
+
+def letters(colour: str) -> str:
+    """Return `colour`, darkened until letters in it can be read on white (`READABLE`)."""
+    light = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    while 1.05 / (_luminance(light) + 0.05) < READABLE:
+        light = [0.98 * part for part in light]
+    return "#" + "".join(f"{int(255 * part + 0.5):02x}" for part in light)
+
+
+def _luminance(light: list[float]) -> float:
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in light)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def arm_styles(arms: list[str]) -> dict[str, tuple[str, tuple[int, ...], str]]:

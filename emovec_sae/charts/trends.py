@@ -15,7 +15,7 @@ COLUMNS = ("template", "emotion", "expected", "step", "value", "score")
 """One row a (template, emotion, step); `expected` is up or down, `score` standardised within template and emotion."""
 
 PICK = "emotion"
-_WIDTH, _HEIGHT, _NAMES, _REACH = 118, 96, 64, 2.6
+_WIDTH, _HEIGHT, _NAMES, _REACH, _AXIS = 118, 96, 64, 2.6, 28
 _WAYS = {"up": (theme.POSITIVE, [1, 0]), "down": (theme.NEGATIVE, [4, 2])}
 
 
@@ -41,9 +41,14 @@ def trends(
     """
     table = require(frame, COLUMNS, family="trends")
     names = list(dict.fromkeys(table["template"].astype(str)))
-    panels = [_panel(table[table["template"] == name], name) for name in names]
-    count = max(1, (theme.page() - 2 * theme.PADDING) // (_WIDTH + _NAMES + 28))
-    across = [alt.hconcat(*panels[at : at + count], spacing=_NAMES) for at in range(0, len(panels), count)]
+    room = theme.page() - 2 * theme.PADDING
+    count = max(min(2, len(names)), room // (_WIDTH + _NAMES + _AXIS))
+    size = (min(_WIDTH, room // count - _NAMES - _AXIS - 4), _HEIGHT if room > 500 else 60)
+    panels = [_panel(table[table["template"] == name], name, size) for name in names]
+    across = [
+        alt.hconcat(*panels[at : at + count], spacing=_NAMES + _AXIS, bounds="flush")
+        for at in range(0, len(panels), count)
+    ]
     told = heading(
         title,
         subtitle,
@@ -69,28 +74,32 @@ def caption(frame: pd.DataFrame) -> str:
     )
 
 
-def _panel(part: pd.DataFrame, name: str) -> alt.LayerChart:
+def _panel(part: pd.DataFrame, name: str, size: tuple[int, int]) -> alt.LayerChart:
+    wide, tall = size
     ticks = dict(zip(part["step"], part["value"], strict=False))
     shown = [step for step in sorted(ticks) if step in (min(ticks), max(ticks))]
     words = " : ".join(f"datum.value == {step} ? '{ticks[step]:,.10g}'" for step in shown) + " : ''"
     x = alt.X("step:Q", title=None, scale=alt.Scale(padding=4, nice=False),
               axis=alt.Axis(values=shown, labelExpr=words, grid=False, labelFlush=True))  # fmt: skip
-    y = alt.Y("score:Q", title=None, scale=alt.Scale(domain=[-_REACH, _REACH]), axis=alt.Axis(tickCount=3))
+    y = alt.Y("score:Q", title=None, scale=alt.Scale(domain=[-_REACH, _REACH]),
+              axis=alt.Axis(tickCount=3, labelOverlap=False))  # fmt: skip
     ways = list(_WAYS)
     colour = alt.Color("expected:N", scale=alt.Scale(domain=ways, range=[_WAYS[way][0] for way in ways]), legend=None)
+    letters = alt.Scale(domain=ways, range=[theme.letters(_WAYS[way][0]) for way in ways])
+    inked = alt.Color("expected:N", scale=letters, legend=None)
     dash = alt.StrokeDash(
         "expected:N", scale=alt.Scale(domain=ways, range=[_WAYS[way][1] for way in ways]), legend=None
     )
     base = alt.Chart(rows(part)).encode(x=x, color=colour, detail="emotion:N")
     ends = part.sort_values("step").groupby("emotion", sort=False).tail(1)
-    places = spread(ends["score"].tolist(), gap=10 * 2 * _REACH / _HEIGHT, low=-_REACH, high=_REACH)
+    places = spread(ends["score"].tolist(), gap=10 * 2 * _REACH / tall, low=-_REACH, high=_REACH)
     names = alt.Chart(rows(ends[["emotion", "expected"]].assign(score=places)))
     layers = [
         base.mark_line(strokeWidth=1.5).encode(y=y, strokeDash=dash),
         base.mark_point(filled=True, size=12, opacity=1).encode(y=y, tooltip=["emotion:N", "value:Q", "score:Q"]),
         names.mark_text(align="left", dx=4, fontSize=8.5, clip=False).encode(
-            x=alt.value(_WIDTH), y=alt.Y("score:Q"), text="emotion:N", color=colour
+            x=alt.value(wide), y=alt.Y("score:Q"), text="emotion:N", color=inked
         ),
     ]
     head: Any = alt.Title(text=name.replace("_", " "), fontSize=9.5, anchor="start", offset=3)
-    return alt.LayerChart(layer=[*layers]).properties(width=_WIDTH, height=_HEIGHT, title=head)
+    return alt.LayerChart(layer=[*layers]).properties(width=wide, height=tall, title=head)

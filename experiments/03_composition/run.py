@@ -16,11 +16,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 from published import fill_readme, summary
 
 import emovec_sae as ev
-from emovec_sae.charts import draw, save_chart
+from emovec_sae.charts import caption, draw, save_chart
 from emovec_sae.corpora.emotions import load_emotions
 from emovec_sae.decomposition.across_saes import selected_matches
 from emovec_sae.decomposition.agreement import agreement, auroc_support
@@ -30,6 +31,7 @@ from emovec_sae.decomposition.resampled import Resampler
 from emovec_sae.decomposition.sharing import sharing
 from emovec_sae.decomposition.sources import cells_of
 from emovec_sae.decomposition.stability import stability
+from emovec_sae.directions.maps import NEIGHBOURS, map_trust, mapped
 from emovec_sae.saes.matching import match_latents
 from emovec_sae.saes.probing import probe_latents
 from emovec_sae.saes.train import train_saes
@@ -43,6 +45,8 @@ RESULTS = ("probing", "agreement", "stability", "matching", "across_seeds", "sha
 MOST_BYTES = 60_000
 CORE = load_emotions().core
 DEMO = load_emotions().demo_topics
+NAMES = {"pca": "PCA", "pacmap": "PaCMAP", "umap": "UMAP"}
+MAPS = tuple(NAMES)
 
 
 def core_cells(found: Any) -> tuple[Any, Any]:
@@ -57,7 +61,7 @@ def across_numbers(found: Any) -> tuple[Any, Any]:
     names = {"matched": "has a partner in the other SAE", "selected": "its partner is selected too"}
     told = found.summary().assign(check=f"the first {found.k} latents of an emotion")
     told = told.assign(number=told["number"].map(names))
-    return draw("score_dots", told, title="Selected latents across SAEs"), told
+    return draw("score_dots", told, title="Selected latents across SAEs", x_title="share of the latents"), told
 
 
 def k_curve(found: Any) -> tuple[Any, Any]:
@@ -65,6 +69,17 @@ def k_curve(found: Any) -> tuple[Any, Any]:
     rows = curve_rows(found.curves, method=found.method, quantity="cosine", emotion=None, seed=SEED)
     rows = rows.rename(columns={"x": "k"}).drop(columns="null").assign(method=found.method)
     return draw("k_curves", rows), rows
+
+
+def map_figure(vectors: Any, folder: Path, *, about: str) -> None:
+    """The vectors on their principal components, and on two maps that keep neighbours together."""
+    geometry = vectors.geometry(seed=SEED)
+    tables = [mapped(geometry, method, seed=SEED) for method in MAPS]
+    trust = [f"{NAMES[method]} {map_trust(geometry, one):.2f}" for method, one in zip(MAPS, tables, strict=True)]
+    table = pd.concat(tables, ignore_index=True)
+    words = f"{about}. {caption('vector_map', table)} Trustworthiness of {NEIGHBOURS} neighbours: {', '.join(trust)}."
+    facts = {**vectors.provenance, "maps": {"methods": list(MAPS), "seed": SEED}}
+    save_chart(draw("vector_map", table), folder, "maps", table=table, provenance=facts, caption=words)
 
 
 class Work(ModelPart):
@@ -128,9 +143,9 @@ class Work(ModelPart):
 
     def draw(self, chart: Any, name: str, found: Any, table: Any) -> None:
         """Write a figure of a result in every format; the caption is what the result says of itself."""
-        caption = f"{self.name}, {self.site}. {found!r}"
+        words = f"{self.name}, {self.site}. {found!r}"
         facts = dict(found.provenance)
-        save_chart(chart, self.path / "figures", name, table=table, provenance=facts, caption=caption)
+        save_chart(chart, self.path / "figures", name, table=table, provenance=facts, caption=words)
 
     def decomposed(self, method: str, seed: int) -> Any:
         """A decomposition by one SAE, made once."""
@@ -195,6 +210,7 @@ class Work(ModelPart):
                 contrasts[first], sae, self.model, emotions=CORE, k=told["k"], nulls=told["nulls"], seed=SEED
             ),
         )
+        map_figure(self.vectors, self.path / "figures", about=f"{self.name}, {self.site}")
         one = contrasts[first]
         self.draw(one.plot("afraid", k=at), "composition_afraid", one, one.composition(["afraid"], k=at))
         for one in found[:2]:

@@ -68,15 +68,17 @@ def publish(stem: str) -> pd.DataFrame:
     model = RUNS[stem]
     save(f"{stem}_by_k", "curves", by_k(table), found, x_title="latents, k", log_x=True,
          y_title="effect relative to the raw vector", title=f"{model}: what k latents do at 0.1 nats",
-         subtitle="1 is the raw vector; dashed: random directions")  # fmt: skip
+         subtitle="1 is the raw vector; dotted: random directions")  # fmt: skip
     save(f"{stem}_explained", "curves", explained(found), found, x_title="latents, k", log_x=True,
-         y_title="explained KL", title=f"{model}: how much of the raw vector's change they explain",
-         subtitle="1 is the raw vector, 0 no change; dashed: 0")  # fmt: skip
+         y_title="explained KL", title=f"{model}: how much of the raw vector\u2019s change they explain",
+         subtitle="1 is the raw vector, 0 no change; dotted: 0")  # fmt: skip
     at = table[table["level"] == LEVELS[0]].dropna(subset=["value"])
+    at = at.sort_values("arm", key=lambda arms: arms.astype(str).map(order), kind="stable")
     null = float(at.set_index("arm")["value"]["random"])
     dots = at.rename(columns={"arm": "number"}).assign(check=f"{model}, 0.1 nats", null=null)
     save(f"{stem}_arms", "score_dots", dots[["check", "number", "value", "low", "high", "null", "n"]], found,
-         title="Effect of every arm relative to the raw vector's")  # fmt: skip
+         title="Effect of every arm relative to the raw vector\u2019s",
+         x_title="ratio to the raw vector\u2019s effect")  # fmt: skip
     for arm, name in (("raw", "raw"), ("k=16", "k16")):
         matrix = found.specificity(LEVELS[0], arm).assign(n=found.effects["prompt"].nunique())
         save(f"{stem}_specificity_{name}", "specificity", matrix, found, arm=arm, level=LEVELS[0])

@@ -28,7 +28,7 @@ def publish_whole() -> pd.DataFrame:
     save("smollm2_whole_by_k", "curves", curves[["series", "x", "value", "low", "high", "n", "null"]].dropna(), found,
          x_title="latents, k", log_x=True, y_title="effect relative to the raw vector",
          title=f"Which selector, how many latents? SmolLM2, three emotions, {LEVEL:g} nats",
-         subtitle="1 is the raw vector; dashed: random directions")  # fmt: skip
+         subtitle="1 is the raw vector; dotted: random directions")  # fmt: skip
     share = grid[(grid["kind"] == "latents") & (grid["selector"] == "share") & grid["k"].isin((1, 4, 16, 64))]
     doses = share.assign(series=[f"k={k}" for k in share["k"]], null=float("nan")).rename(columns={"level": "x"})
     save("smollm2_whole_by_dose", "curves", doses[["series", "x", "value", "low", "high", "n", "null"]].dropna(

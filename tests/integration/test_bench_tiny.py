@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,20 @@ import pytest
 from emovec_sae.cli.main import main
 from emovec_sae.studies.bench import load_card
 from emovec_sae.testing import tiny_folder
+
+CHECKED = ("intensity", "languages", "lens", "preferences", "scenarios", "shape", "topics")
+DRAWN = ("_DRAWS", "_MANTEL", "_PERMUTATIONS", "_RESAMPLES")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_draws() -> Iterator[None]:
+    """Nulls of 99 draws instead of thousands: what they say of a random model is not looked at here."""
+    with pytest.MonkeyPatch.context() as patch:
+        for room in CHECKED:
+            module = import_module(f"emovec_sae.directions.checks.{room}")
+            for name in set(DRAWN) & set(vars(module)):
+                patch.setattr(module, name, 99)
+        yield
 
 
 @pytest.fixture(scope="module")

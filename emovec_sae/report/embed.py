@@ -6,7 +6,7 @@ import base64
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -103,11 +103,25 @@ def heading_of(name: str) -> str:
     return HEADINGS.get(name, about[:1].upper() + about[1:])
 
 
-def left_out(run: Path, figures: Sequence[Embedded]) -> list[tuple[str, str]]:
-    """Return heading and reason of each figure that the run does not have."""
-    from emovec_sae.studies.figures import left_out as lacking
+def left_out(run: Path, figures: Sequence[Embedded], stages: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return heading and reason of each figure that the run does not have.
 
-    return [(heading_of(name), why) for name, why in lacking(run, {one.name for one in figures}).items()]
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    figures
+        Those that it has.
+    stages
+        Stage that was left out -> why, which says more than that its table is missing.
+    """
+    from emovec_sae.studies import figures as drawing
+
+    found: list[tuple[str, str]] = []
+    for name, why in drawing.left_out(run, {one.name for one in figures}).items():
+        waits = (run / "tables" / f"{name}.parquet").is_file()
+        found.append((heading_of(name), why if waits else stages.get(drawing.FIGURES[name]) or why))
+    return found
 
 
 def shortened(figures: Sequence[Embedded]) -> list[tuple[int, str]]:

@@ -90,6 +90,7 @@ def _context(run: Run, card: Path | None) -> dict[str, Any]:
     figures = [embed.figure(one, number) for number, one in enumerate(run.figures, 1)]
     section = None if place is None else card_section(place, results.model, first=len(figures) + 1)
     shown = [*figures, *(section or {}).get("figures", [])]
+    found = evidence.gather(run.path, card=place)
     return {
         "results": results,
         "arms_verdict": parts_of(run.verdict),
@@ -97,7 +98,7 @@ def _context(run: Run, card: Path | None) -> dict[str, Any]:
         "scores": words.grouped(results.scores, "group"),
         "scores_csv": embed.rows_uri(results.scores),
         "figures": figures,
-        "left_out": embed.left_out(run.path, figures),
+        "left_out": embed.left_out(run.path, figures, {one.name: one.why for one in found.stages}),
         "shortened": embed.shortened(shown),
         "latents": run.latents,
         "by_emotion": words.latents_by_emotion(run.latents),
@@ -106,7 +107,7 @@ def _context(run: Run, card: Path | None) -> dict[str, Any]:
         "generations": texts,
         "from_battery": battery.is_file(),
         "generations_csv": embed.table_uri(samples.rows(texts)),
-        "evidence": (found := evidence.gather(run.path, card=place)),
+        "evidence": found,
         "missed_csv": embed.table_uri(evidence.missed_table(found)),
         "most_missed": evidence.MOST_MISSED,
         "run_path": run.path,

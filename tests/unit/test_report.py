@@ -126,9 +126,7 @@ def test_what_is_left_out_is_listed_with_its_reason(run: Path, monkeypatch: pyte
     monkeypatch.setattr(embed, "MOST_CSV", 10)
     text = " ".join(Page(html_of(run)).text.split())
     _, _, told = text.partition("What is not shown")
-    assert (
-        "What carries the answer from one text to another: carriers.parquet is missing, which stage 'carriers'" in told
-    )
+    assert "What carries the answer from one text to another: the study does not set 'patching.carriers'" in told
     assert (
         "Where the feeling travels through the text: patching.parquet is missing, which this study does not ask" in told
     )

@@ -262,3 +262,10 @@ def test_the_page_holds_every_number_that_the_tables_hold() -> None:
     both = Comparison(pd.concat([found.effects, found.effects.assign(level=0.5)]),
                       pd.concat([found.doses, found.doses.assign(level=0.5)]), {}).page(0.1)  # fmt: skip
     assert "- 0.5 nats: All 240 calibrations reached 0.5 nats" in both
+
+
+def test_a_sentence_lists_a_few_and_counts_the_rest() -> None:
+    from emovec_sae.interventions.comparison.verdict import listed
+
+    assert listed([str(number) for number in range(8)]) == "0, 1, 2, 3, 4, 5, 6, 7"
+    assert listed([str(number) for number in range(11)], between="; ").endswith("7; and 3 more (all are in the table)")

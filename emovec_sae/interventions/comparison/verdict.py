@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _FEW = 20
 """Below so many emotions the ratio of each is told too."""
+_MOST = 8
+"""A sentence lists so many; the tables have all."""
 
 
 def write_verdict(comparison: Comparison, level: float, *, seed: int = 0) -> list[str]:
@@ -44,8 +46,14 @@ def dose_sentence(comparison: Comparison, level: float) -> str:
     told = f"All {len(doses)} calibrations reached {level:g} nats of KL on neutral text."
     if missed.empty:
         return told
-    names = ", ".join(f"{arm} ({count})" for arm, count in missed["arm"].value_counts().items())
+    names = listed([f"{arm} ({count})" for arm, count in missed["arm"].value_counts().items()])
     return f"{len(missed)} of {len(doses)} calibrations could not reach {level:g} nats of KL: {names}."
+
+
+def listed(parts: Sequence[str], *, between: str = ", ") -> str:
+    """The first of a list, and how many more there are."""
+    more = [] if len(parts) <= _MOST else [f"and {len(parts) - _MOST} more (all are in the table)"]
+    return between.join([*parts[:_MOST], *more])
 
 
 def primary_sentence(ratios: Any) -> str:
@@ -111,11 +119,12 @@ def k90_sentence(ratios: Any) -> str:
 
 def _necessity(ratios: Any) -> str:
     table = statistics.sufficiency_and_necessity(ratios)
-    told = [
-        f"k = {row['k']} by {row['selector']} {number(row)}"
-        for row in table[table["quantity"] == "necessity"].to_dict("records")
-    ]
-    return f"Share of the effect that the vector loses without its latents: {'; '.join(told)}." if told else ""
+    rows = table[table["quantity"] == "necessity"].to_dict("records")
+    told = [f"k = {row['k']} by {row['selector']} {number(row)}" for row in rows if not np.isnan(row["value"])]
+    if rows and not told:
+        told = [f"{number(rows[0])} for any k"]
+    said = listed(told, between="; ")
+    return f"Share of the effect that the vector loses without its latents: {said}." if told else ""
 
 
 def _folds(comparison: Comparison, ratios: Any, level: float, seed: int) -> str:
@@ -146,8 +155,10 @@ def _specificity(comparison: Comparison, level: float) -> str:
 
 
 def _wrong(comparison: Comparison, level: float) -> str:
-    told = [f"{row['arm']} {row['value']:.0%}" for row in comparison.wrong_way(level).to_dict("records")]
-    return f"Share of prompts that moved away from the emotion: {', '.join(told)}." if told else ""
+    first = ("raw", shown_arm(comparison.ratios(level)), "random")
+    rows = sorted(comparison.wrong_way(level).to_dict("records"), key=lambda row: row["arm"] not in first)
+    told = [f"{row['arm']} {row['value']:.0%}" for row in rows]
+    return f"Share of prompts that moved away from the emotion: {listed(told)}." if told else ""
 
 
 def falsifier_sentence(comparison: Comparison, level: float, *, seed: int = 0) -> str:
@@ -158,9 +169,9 @@ def falsifier_sentence(comparison: Comparison, level: float, *, seed: int = 0) -
     held = table[table["holds"]]
     if held.empty:
         return f"None of the {len(table)} falsifiers that could be computed holds."
-    told = "; ".join(
+    told = [
         f"{row['falsifier']}{' is not excluded' if str(row['falsifier']).startswith(RANDOM) else ''}: "
         f"{row['arm']} {number(row)}"
         for row in held.to_dict("records")
-    )
-    return f"{len(held)} of {len(table)} falsifiers hold: {told}."
+    ]
+    return f"{len(held)} of {len(table)} falsifiers hold: {listed(told, between='; ')}."

@@ -128,21 +128,18 @@ def _panel(
 ) -> alt.LayerChart:
     names = list(styles)
     layers = [int(table["layer"].min()), int(table["layer"].max())]
-    colour = alt.Color(
-        "what:N",
-        scale=alt.Scale(domain=names, range=[styles[one][0] for one in names]),
-        legend=alt.Legend(
-            title="moved",
-            symbolOpacity=1,
-            symbolStrokeWidth=0,
-            orient="right" if theme.page() > 500 else "top",
-            columns=1 if theme.page() > 500 else 2,
-        ),
+    legend = alt.Legend(
+        title="moved",
+        symbolOpacity=1,
+        symbolStrokeWidth=0,
+        orient="right" if theme.page() > 500 else "top",
+        columns=1 if theme.page() > 500 else 2,
     )
-    shape = alt.Shape("what:N", scale=alt.Scale(domain=names, range=[styles[one][2] for one in names]))
-    dash = alt.StrokeDash(
-        "what:N", scale=alt.Scale(domain=names, range=[list(styles[one][1]) for one in names]), legend=None
-    )
+    # The three become one legend, so that each must ask for the same.
+    colours, dashes, shapes = zip(*styles.values(), strict=True)
+    colour = alt.Color("what:N", scale=alt.Scale(domain=names, range=list(colours)), legend=legend)
+    dash = alt.StrokeDash("what:N", scale=alt.Scale(domain=names, range=[*map(list, dashes)]), legend=legend)
+    shape = alt.Shape("what:N", scale=alt.Scale(domain=names, range=list(shapes)), legend=legend)
     base = alt.Chart(rows(table)).encode(
         x=alt.X(
             "layer:Q",

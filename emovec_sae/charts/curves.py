@@ -117,12 +117,14 @@ def _curve(group: pd.DataFrame, style: tuple[str, tuple[int, ...], str], x: alt.
     # A band needs two points to have a width; whiskers carry the interval of a single one.
     alone = int(group["low"].notna().sum()) == 1
     within = sure.mark_rule(color=colour) if alone else sure.mark_area(color=colour, opacity=0.16, aria=False)
+    chance = base.transform_filter("isValid(datum.null)").mark_line(
+        color=colour, strokeDash=[2, 3], strokeWidth=1, opacity=0.8
+    )
     tips = ["series:N", "x:Q", "value:Q", "low:Q", "high:Q", "n:Q"]
+    # A layer without rows has no ends to scale by: it is left out.
     return [
-        within.encode(y=alt.Y("low:Q"), y2="high:Q"),
-        base.transform_filter("isValid(datum.null)")
-        .mark_line(color=colour, strokeDash=[2, 3], strokeWidth=1, opacity=0.8)
-        .encode(y=alt.Y("null:Q")),
+        *([within.encode(y=alt.Y("low:Q"), y2="high:Q")] if group["low"].notna().any() else []),
+        *([chance.encode(y=alt.Y("null:Q"))] if group["null"].notna().any() else []),
         base.mark_line(color=colour, strokeDash=list(dash), strokeWidth=1.8).encode(y=y),
         base.mark_point(color=colour, shape=shape, filled=True, size=34, opacity=1).encode(y=y, tooltip=tips),
     ]

@@ -105,6 +105,7 @@ def arm_channels(arms: list[str], *, columns: int) -> tuple[alt.Color, alt.Strok
     styles = theme.arm_styles(arms)
     names = list(styles)
     colours, dashes, shapes = zip(*styles.values(), strict=True)
+    # The three become one legend, so that each must ask for the same.
     legend = alt.Legend(
         title=None,
         orient="top",
@@ -118,6 +119,6 @@ def arm_channels(arms: list[str], *, columns: int) -> tuple[alt.Color, alt.Strok
     )
     return (
         alt.Color("arm:N", scale=alt.Scale(domain=names, range=list(colours)), legend=legend),
-        alt.StrokeDash("arm:N", scale=alt.Scale(domain=names, range=list(dashes)), legend=None),
+        alt.StrokeDash("arm:N", scale=alt.Scale(domain=names, range=list(dashes)), legend=legend),
         alt.Shape("arm:N", scale=alt.Scale(domain=names, range=list(shapes)), legend=legend),
     )

@@ -85,20 +85,19 @@ def _panel(part: pd.DataFrame, name: str, size: tuple[int, int]) -> alt.LayerCha
               axis=alt.Axis(tickCount=3, labelOverlap=False))  # fmt: skip
     ways = list(_WAYS)
     colour = alt.Color("expected:N", scale=alt.Scale(domain=ways, range=[_WAYS[way][0] for way in ways]), legend=None)
-    letters = alt.Scale(domain=ways, range=[theme.letters(_WAYS[way][0]) for way in ways])
-    inked = alt.Color("expected:N", scale=letters, legend=None)
     dash = alt.StrokeDash(
         "expected:N", scale=alt.Scale(domain=ways, range=[_WAYS[way][1] for way in ways]), legend=None
     )
     base = alt.Chart(rows(part)).encode(x=x, color=colour, detail="emotion:N")
     ends = part.sort_values("step").groupby("emotion", sort=False).tail(1)
     places = spread(ends["score"].tolist(), gap=10 * 2 * _REACH / tall, low=-_REACH, high=_REACH)
-    names = alt.Chart(rows(ends[["emotion", "expected"]].assign(score=places)))
+    inks = [theme.letters(_WAYS[way][0]) for way in ends["expected"]]  # layers share a scale, letters have none
+    names = alt.Chart(rows(ends[["emotion"]].assign(score=places, ink=inks)))
     layers = [
         base.mark_line(strokeWidth=1.5).encode(y=y, strokeDash=dash),
         base.mark_point(filled=True, size=12, opacity=1).encode(y=y, tooltip=["emotion:N", "value:Q", "score:Q"]),
         names.mark_text(align="left", dx=4, fontSize=8.5, clip=False).encode(
-            x=alt.value(wide), y=alt.Y("score:Q"), text="emotion:N", color=inked
+            x=alt.value(wide), y=alt.Y("score:Q"), text="emotion:N", color=alt.Color("ink:N", scale=None)
         ),
     ]
     head: Any = alt.Title(text=name.replace("_", " "), fontSize=9.5, anchor="start", offset=3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import numpy as np
 import pytest
+from chromium import needs_chromium, watched
 from explorer_run import ATTACK, DECOMPOSED, REAL, real_run
 
 from emovec_sae.interventions.arms import latent_arms
@@ -28,16 +28,9 @@ from emovec_sae.report.app.server import bind, make_server
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
-PATIENCE = 240_000
-"""Milliseconds that an action may take on a busy machine."""
 TOKENS = 8
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium on this machine (Debian: apt-get install chromium)"
-)
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -67,40 +60,17 @@ def server(material: Material, desk: Desk) -> Iterator[str]:
     assert not thread.is_alive(), "the server does not end"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield found
-        found.close()
-
-
 @pytest.fixture
 def visit(browser: Browser, server: str) -> Iterator[Callable[..., Page]]:
-    """Opens pages, each a person of its own; none may write an error, nor ask for anything elsewhere."""
-    contexts: list[Any] = []
-    troubles: list[str] = []
-    asked: list[str] = []
+    """Opens pages of the server, each a person of its own."""
+    with watched(browser, server) as opened:
 
-    def open_page(address: str = "", **options: Any) -> Page:
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("console", lambda one: troubles.append(one.text) if one.type in ("error", "warning") else None)
-        page.on("pageerror", lambda one: troubles.append(str(one)))
-        page.on("request", lambda one: asked.append(one.url))
-        page.goto(server + address)
-        page.locator("main[aria-busy=false]").wait_for()
-        return page
+        def open_page(address: str = "", **options: Any) -> Page:
+            page = opened(address, **options)
+            page.locator("main[aria-busy=false]").wait_for()
+            return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert troubles == []
-    assert [url for url in asked if not url.startswith((server, "data:"))] == []
+        yield open_page
 
 
 def problem(page: Page) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from chromium import needs_chromium, watched
 from report_run import ENDING, LIVE, make_card, make_run
 
 from emovec_sae.report import write_report
@@ -16,15 +16,7 @@ from emovec_sae.report import write_report
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
-PATIENCE = 240_000
-"""Milliseconds that a busy machine may take."""
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium on this machine (Debian: apt-get install chromium)"
-)
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -35,39 +27,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(make_run(folder / "run", live=True), card=folder / "card")
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield found
-        found.close()
-
-
 @pytest.fixture
 def visit(browser: Browser, report: Path) -> Iterator[Callable[..., Page]]:
-    """Opens the page; it may write no error, and ask for nothing but itself."""
-    contexts: list[Any] = []
-    troubles: list[str] = []
-    asked: list[str] = []
-
-    def open_page(**options: Any) -> Page:
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("console", lambda one: troubles.append(one.text) if one.type == "error" else None)
-        page.on("pageerror", lambda one: troubles.append(str(one)))
-        page.on("request", lambda one: asked.append(one.url))
-        page.goto(report.as_uri())
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert troubles == []
-    assert {url for url in asked if not url.startswith("data:")} == {report.as_uri()}
+    """Opens the page."""
+    with watched(browser, report.as_uri()) as opened:
+        yield opened
 
 
 def draw(page: Page, name: str) -> None:

@@ -114,7 +114,7 @@ def _panel(part: pd.DataFrame, emotion: str, selectors: list[str], sizes: list[i
     axis = alt.Axis(tickCount=4, labelOpacity=1 if place.first else 0, ticks=place.first)
     y = alt.Y("value_cut:Q", title=y_title, scale=scale, axis=axis)
     styles = [theme.LINES[at % len(theme.LINES)] for at in range(len(selectors))]
-    legend = alt.Legend(title="chosen by", orient="top", symbolDash=[1, 0]) if len(selectors) > 1 else None
+    legend = alt.Legend(title="chosen by", orient="top", symbolStrokeWidth=0) if len(selectors) > 1 else None
     colour = alt.Color("selector:N", scale=alt.Scale(domain=selectors, range=[s[0] for s in styles]), legend=legend)
     dash = alt.StrokeDash(
         "selector:N", scale=alt.Scale(domain=selectors, range=[list(s[1]) for s in styles]), legend=None

@@ -27,9 +27,11 @@ from peers import PEERS, hooks
 from emovec_sae.corpora.frame import Corpus
 from emovec_sae.corpora.packaged import CORPORA, load_corpus
 from emovec_sae.models.load import load_model
+from emovec_sae.models.model import Model
 from emovec_sae.recording.record import record
 
 OFFSET = 4
+Way = Callable[[], object]
 
 
 def sample(name: str, count: int) -> Corpus:
@@ -53,8 +55,8 @@ def ratios(seconds: dict[str, list[float]], to: str) -> dict[str, Any]:
     return found
 
 
-def main() -> None:
-    """Time every way in turn."""
+def asked() -> argparse.Namespace:
+    """What the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", choices=["stories", "mixed", "uneven"], default="stories")
     parser.add_argument("--texts", type=int, default=96)
@@ -62,33 +64,41 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peer-rounds", type=int, default=2)
     parser.add_argument("--budget", type=int, default=512)
-    options = parser.parse_args()
-    model = load_model("smollm2-135m-instruct", device="cpu")
-    corpus = sample(options.corpus, options.texts)
-    texts = corpus.frame["text"].tolist()
-    layers = range(options.layers[0], options.layers[1] + 1)
+    return parser.parse_args()
+
+
+def recordings(model: Model, corpus: Corpus, layers: range, budget: int, sizes: dict[str, float]) -> dict[str, Way]:
+    """The package's two ways; each puts the bytes that a value took into `sizes`."""
     middle = f"resid_post.{(layers[0] + layers[-1]) // 2}"
     mean = {f"resid_post.{layers[0]}-{layers[-1]}": ("mean",)}
     every = mean | {middle: ("mean", "none")}
-    tokens = sum(map(len, model.tokens.encode(texts)))
-    seconds: dict[str, list[float]] = {}
-    sizes: dict[str, float] = {}
 
-    def recorded(name: str, sites: dict[str, tuple[str, ...]]) -> Callable[[], None]:
+    def recorded(name: str, sites: dict[str, tuple[str, ...]]) -> Way:
         def run() -> None:
             with tempfile.TemporaryDirectory() as folder:
-                out = Path(folder) / name
-                acts = record(model, corpus, sites=sites, offset=OFFSET, budget=options.budget, out=out)
+                acts = record(model, corpus, sites=sites, offset=OFFSET, budget=budget, out=Path(folder) / name)
                 pooled = len(layers) * len(acts) * model.d_model
                 stored = acts.count_tokens(middle) * model.d_model if sites is every else 0
                 sizes[name] = sum(shard["bytes"] for shard in acts.manifest["shards"]) / (pooled + stored)
 
         return run
 
-    ways: dict[str, Callable[[], Any]] = {
+    return {"pooled": recorded("pooled", mean), "tokens": recorded("tokens", every)}
+
+
+def main() -> None:
+    """Time every way in turn."""
+    options = asked()
+    model = load_model("smollm2-135m-instruct", device="cpu")
+    corpus = sample(options.corpus, options.texts)
+    texts = corpus.frame["text"].tolist()
+    layers = range(options.layers[0], options.layers[1] + 1)
+    tokens = sum(map(len, model.tokens.encode(texts)))
+    seconds: dict[str, list[float]] = {}
+    sizes: dict[str, float] = {}
+    ways: dict[str, Way] = {
         "hooks": lambda: hooks(model, texts, layers, options.budget),
-        "pooled": recorded("pooled", mean),
-        "tokens": recorded("tokens", every),
+        **recordings(model, corpus, layers, options.budget, sizes),
     }
     peers = {name: (lambda peer=peer: peer(model, texts, layers)) for name, peer in PEERS.items()}
     hooks(model, texts, layers, options.budget)

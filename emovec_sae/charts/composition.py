@@ -134,9 +134,7 @@ def _panel(table: pd.DataFrame, title: str, name: str, *, extent: float) -> alt.
     x = alt.X("share_pc:Q", axis=alt.Axis(title=title, grid=True, tickCount=6), scale=alt.Scale(nice=True))
     base = alt.Chart(rows(scaled)).encode(y=y, tooltip=["label:N", "share:Q", "low:Q", "high:Q", "n_texts:Q"])
     layers = [
-        base.mark_bar(color=theme.NULL, height=_STEP - 2, aria=False).encode(
-            x=alt.X("null_low_pc:Q"), x2="null_high_pc:Q"
-        ),
+        *_targets(base, scaled),
         *_permuted(base, scaled),
         base.mark_bar(height=9).encode(x=x, color=alt.Color("colour:N", scale=None)),
         base.mark_rule(color=theme.INK, strokeWidth=1.1, aria=False).encode(x=alt.X("low_pc:Q"), x2="high_pc:Q"),
@@ -147,6 +145,14 @@ def _panel(table: pd.DataFrame, title: str, name: str, *, extent: float) -> alt.
         width=theme.room(_WIDTH, beside=round(extent) + 48), height=alt.Step(_STEP)
     )
     return panel.properties(title=alt.Title(name, fontSize=11, offset=4)) if name else panel
+
+
+def _targets(base: alt.Chart, scaled: pd.DataFrame) -> list[alt.Chart]:
+    """Bands of the random targets; sums have none."""
+    if scaled["null_low"].isna().all():
+        return []
+    band = base.mark_bar(color=theme.NULL, height=_STEP - 2, aria=False)
+    return [band.encode(x=alt.X("null_low_pc:Q"), x2="null_high_pc:Q")]
 
 
 def _permuted(base: alt.Chart, scaled: pd.DataFrame) -> list[alt.Chart]:

@@ -116,9 +116,8 @@ def _panel(part: pd.DataFrame, emotion: str, selectors: list[str], sizes: list[i
     styles = [theme.LINES[at % len(theme.LINES)] for at in range(len(selectors))]
     legend = alt.Legend(title="chosen by", orient="top", symbolStrokeWidth=0) if len(selectors) > 1 else None
     colour = alt.Color("selector:N", scale=alt.Scale(domain=selectors, range=[s[0] for s in styles]), legend=legend)
-    dash = alt.StrokeDash(
-        "selector:N", scale=alt.Scale(domain=selectors, range=[list(s[1]) for s in styles]), legend=None
-    )
+    dashes = alt.Scale(domain=selectors, range=[list(s[1]) for s in styles])
+    dash = alt.StrokeDash("selector:N", scale=dashes, legend=legend)  # all become one legend, asked for alike
     head = alt.Title(text=emotion, fontSize=10.5, offset=4, frame="group")
     rule = alt.Chart(rows(pd.DataFrame({"ratio": [MATCH]}))).mark_rule(color=theme.MUTED, strokeDash=[4, 3])
     layers: list[alt.Chart] = [rule.encode(y=alt.Y("ratio:Q", title=y_title, scale=scale, axis=axis))]

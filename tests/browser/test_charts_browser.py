@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
 from chart_frames import FRAMES
 from chromium import needs_chromium
 
@@ -23,6 +24,20 @@ DRAW = """async spec => {
 }"""
 
 
+def two_selectors() -> pd.DataFrame:
+    one = FRAMES["k90"]()
+    return pd.concat([one, one.assign(selector="omp")], ignore_index=True)
+
+
+def sums_without_targets() -> pd.DataFrame:
+    """As decompositions give it: only single latents have random targets beside them."""
+    found = FRAMES["composition"]()
+    return found.assign(**{end: found[end].where(found["kind"] == "latent") for end in ("null_low", "null_high")})
+
+
+DRAWN = [*FRAMES.items(), ("k90", two_selectors), ("composition", sums_without_targets)]
+
+
 def test_no_family_draws_with_a_warning(browser: Browser) -> None:
     page = browser.new_page()
     said: list[str] = []
@@ -31,7 +46,7 @@ def test_no_family_draws_with_a_warning(browser: Browser) -> None:
     page.set_content("<div id=host></div>")
     page.add_script_tag(path=Path(report.__file__).parent / "vega" / "vega.js")
     troubles: dict[str, list[str]] = {}
-    for name, frame in FRAMES.items():
+    for name, frame in DRAWN:
         drawn = page.evaluate(DRAW, specification(charts.draw(name, frame(), interactive=True)))
         assert drawn > 10, name
         if said:

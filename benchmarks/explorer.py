@@ -86,6 +86,17 @@ def streamed(port: int, body: dict[str, Any], tokens: int) -> float:
     return time.perf_counter() - began
 
 
+def speeds(name: str, seconds: list[tuple[float, float]], tokens: int) -> dict[str, Any]:
+    """Tokens a second of the model's own text and of the streamed one, and the ratio in each round."""
+    return {
+        "answer": name,
+        "own_tokens_per_second": round(tokens / statistics.median(one for one, _ in seconds), 1),
+        "streamed_tokens_per_second": round(tokens / statistics.median(two for _, two in seconds), 1),
+        "ratio": round(statistics.median(one / two for one, two in seconds), 3),
+        "ratios": [round(one / two, 3) for one, two in seconds],
+    }
+
+
 def main() -> int:
     """Time both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -114,18 +125,6 @@ def main() -> int:
         for name, (rows, body) in sides.items():
             found = (own(material, rows, options.tokens), streamed(port, body, options.tokens))
             seconds.setdefault(name, []).append(found)
-    table = []
-    for name, every in seconds.items():
-        kept = every[1:]
-        table.append(
-            {
-                "answer": name,
-                "own_tokens_per_second": round(options.tokens / statistics.median(one for one, _ in kept), 1),
-                "streamed_tokens_per_second": round(options.tokens / statistics.median(two for _, two in kept), 1),
-                "ratio": round(statistics.median(one / two for one, two in kept), 3),
-                "ratios": [round(one / two, 3) for one, two in kept],
-            }
-        )
     took, tokens = readouts(port, material, options.readouts + 1)
     found = {
         "model": material.model.describe(),
@@ -135,7 +134,7 @@ def main() -> int:
             "median_s": round(statistics.median(took[1:]), 3),
             "worst_s": round(max(took[1:]), 3),
         },
-        "streaming": table,
+        "streaming": [speeds(name, every[1:], options.tokens) for name, every in seconds.items()],
     }
     sys.stdout.write(json.dumps(found) + "\n")
     server.should_exit = True

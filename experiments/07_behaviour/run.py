@@ -104,7 +104,7 @@ class Work(ModelPart):
         primary = {arm: [STUDY["primary"]] for arm in ("raw", "random")}
         self.batteries(primary)
         found = self.preferences()
-        self.draw(found.plot(), "preferences", found, found.emotions, found.caption())
+        self.draw(found.plot(), "preferences", found, found.points(), found.caption())
         self.publish({"preferences": found.summary()})
         self.batteries(STUDY["levels"])
 

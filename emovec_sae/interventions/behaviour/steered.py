@@ -46,28 +46,31 @@ class SteeredPreferences(Check):
     emotions: pd.DataFrame = field(default_factory=pd.DataFrame)
     doses: pd.DataFrame = field(default_factory=pd.DataFrame)
 
-    def plot(self) -> alt.LayerChart:
-        """Draw the effect on the edited option over the read-out's correlation with preference, one point an emotion.
-
-        Of the first arm and its largest level.
-        """
-        from emovec_sae.charts.scatter import scatter
-
-        known = self.emotions[self.emotions["emotion"].notna()]
-        known = known[known["arm"] == known["arm"].iloc[0]]
-        frame = known[known["level"].isna() | (known["level"] == known["level"].max())]
-        table = pd.DataFrame(
+    def points(self) -> pd.DataFrame:
+        """What `plot` draws: label, x, y, low, high, group; a row an emotion, of the first arm at its largest level."""
+        frame = self._drawn()
+        return pd.DataFrame(
             {
                 "label": frame["emotion"],
                 "x": frame["preference"], "y": frame["option"], "low": frame["option_low"],
                 "high": frame["option_high"], "group": frame["arm"],
             }
-        )  # fmt: skip
-        level = float(frame["level"].iloc[0])
+        ).reset_index(drop=True)  # fmt: skip
+
+    def _drawn(self) -> pd.DataFrame:
+        known = self.emotions[self.emotions["emotion"].notna()]
+        known = known[known["arm"] == known["arm"].iloc[0]]
+        return known[known["level"].isna() | (known["level"] == known["level"].max())]
+
+    def plot(self) -> alt.LayerChart:
+        """Draw the effect on the edited option over the read-out's correlation with preference; see `points`."""
+        from emovec_sae.charts import draw
+
+        level = float(self._drawn()["level"].iloc[0])
         told = "" if np.isnan(level) else f"KL {level:g} nats; "
-        return scatter(
-            table, x_title="r of the read-out with the unedited preference, over activities",
-            y_title="change of the edited option's log-odds, nats", title=self.title,
+        return draw(
+            "scatter", self.points(), x_title="r of the read-out with the unedited preference, over activities",
+            y_title="change of the edited option\u2019s log-odds, nats", title=self.title,
             subtitle=f"{told}{self.settings.get('model')}, {self.settings.get('pairs')} pairs in both orders",
         )  # fmt: skip
 

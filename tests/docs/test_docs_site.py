@@ -136,7 +136,9 @@ def test_the_search_knows_the_pages(site: Path) -> None:
 def test_links_out_of_the_site(tmp_path: Path) -> None:
     outside = part("outside")
     pages = {"docs/a.md": "a.md", "experiments/03_composition/README.md": "experiments/03_composition.md"}
-    text = "[x](a.md#y) [r](../experiments/03_composition/README.md) [c](../emovec_sae/config/study.py) [h](https://x.org)"
+    text = (
+        "[x](a.md#y) [r](../experiments/03_composition/README.md) [c](../emovec_sae/config/study.py) [h](https://x.org)"
+    )
     told = outside.rewrite(text, name="docs/b.md", uri="b.md", pages=pages)
     assert told == "[x](a.md#y) [r](experiments/03_composition.md) c [h](https://x.org)"
     assert outside.rewrite("[g](../gone.py)", name="docs/b.md", uri="b.md", pages=pages) == "[g](../gone.py)"

@@ -67,8 +67,9 @@ def carriers(frame: pd.DataFrame) -> alt.VConcatChart:
     panels = [_panel(table[table["where"] == place], place, styles, domain, wide) for place in places]
     near = _domain(parts, 0.0)
     if 0 < len(parts) < len(table) and near[1] < _SMALL * domain[1]:  # the whole state presses all else on the axis
+        draw = _panel if parts["layer"].nunique() > 1 else _lines
         for place in places:
-            panels.append(_panel(parts[parts["where"] == place], f"{place}, parts alone", styles, near, wide))
+            panels.append(draw(parts[parts["where"] == place], f"{place}, parts alone", styles, near, wide))
     over = "families of pairs" if "clusters" in table and (table["clusters"] < table["n"]).any() else "pairs"
     title = heading(
         "What carries the feeling from one text into the other",
@@ -128,18 +129,7 @@ def _panel(
 ) -> alt.LayerChart:
     names = list(styles)
     layers = [int(table["layer"].min()), int(table["layer"].max())]
-    legend = alt.Legend(
-        title="moved",
-        symbolOpacity=1,
-        symbolStrokeWidth=0,
-        orient="right" if theme.page() > 500 else "top",
-        columns=1 if theme.page() > 500 else 2,
-    )
-    # The three become one legend, so that each must ask for the same.
-    colours, dashes, shapes = zip(*styles.values(), strict=True)
-    colour = alt.Color("what:N", scale=alt.Scale(domain=names, range=list(colours)), legend=legend)
-    dash = alt.StrokeDash("what:N", scale=alt.Scale(domain=names, range=[*map(list, dashes)]), legend=legend)
-    shape = alt.Shape("what:N", scale=alt.Scale(domain=names, range=list(shapes)), legend=legend)
+    colour, dash, shape = _marks(styles)
     base = alt.Chart(rows(table)).encode(
         x=alt.X(
             "layer:Q",
@@ -168,4 +158,47 @@ def _panel(
         ]
     ).properties(
         width=wide, height=_HEIGHT if theme.page() > 500 else _LOW, title=alt.Title(text=place, fontSize=11, offset=4)
+    )
+
+
+def _lines(
+    table: pd.DataFrame, place: str, styles: dict[str, tuple[str, tuple[int, ...], str]], domain: list[float], wide: int
+) -> alt.LayerChart:
+    """What was moved at one layer only, a line each: on one place of the axis they would lie on each other."""
+    colour, _, shape = _marks(styles)
+    order = [name for name in styles if name in set(table["what"])]
+    base = alt.Chart(rows(table)).encode(y=alt.Y("what:N", sort=order, axis=None))
+    x = alt.X("recovered:Q", title=f"recovered, layer {int(table['layer'].iloc[0])}", scale=alt.Scale(domain=domain))
+    tips = ["what:N", "site:N", "where:N", "recovered:Q", "low:Q", "high:Q", "n:Q"]
+    return alt.LayerChart(
+        layer=[
+            alt.Chart(rows(pd.DataFrame({"zero": [0.0]}))).mark_rule(color=theme.RULE).encode(x="zero:Q"),
+            base.transform_filter("isValid(datum.low)")
+            .mark_rule(clip=True)
+            .encode(color=colour, x=alt.X("low:Q", scale=alt.Scale(domain=domain)), x2="high:Q"),
+            base.mark_point(filled=True, size=40, opacity=1, clip=True).encode(
+                x=x, color=colour, shape=shape, tooltip=tips
+            ),
+        ]
+    ).properties(width=wide + 42, height=18 * len(order), title=alt.Title(text=place, fontSize=11, offset=4))
+
+
+def _marks(
+    styles: dict[str, tuple[str, tuple[int, ...], str]],
+) -> tuple[alt.Color, alt.StrokeDash, alt.Shape]:
+    """Colour, dash and shape of what is moved; they become one legend, so that each must ask for the same."""
+    wide = theme.page() > 500
+    legend = alt.Legend(
+        title="moved",
+        symbolOpacity=1,
+        symbolStrokeWidth=0,
+        orient="right" if wide else "top",
+        columns=1 if wide else 2,
+    )
+    names = list(styles)
+    colours, dashes, shapes = zip(*styles.values(), strict=True)
+    return (
+        alt.Color("what:N", scale=alt.Scale(domain=names, range=list(colours)), legend=legend),
+        alt.StrokeDash("what:N", scale=alt.Scale(domain=names, range=[*map(list, dashes)]), legend=legend),
+        alt.Shape("what:N", scale=alt.Scale(domain=names, range=list(shapes)), legend=legend),
     )

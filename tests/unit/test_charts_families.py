@@ -281,3 +281,17 @@ def test_k90_says_what_has_no_ratio_and_where_a_match_begins() -> None:
     assert "1 emotions have no ratio" in told
     texts = [row.get("text") for row in datasets(charts.draw("k90", k90_frame()))]
     assert "no ratio: the raw effect" in texts
+
+
+def test_parts_that_were_moved_at_one_layer_have_a_line_each() -> None:
+    table = FRAMES["carriers"]()
+    table = table[(table["what"] == "residual") | (table["layer"] == 2)]
+    table["recovered"] = table["recovered"].where(table["what"] == "residual", table["recovered"] / 10)
+    table = table.assign(low=table["recovered"] - 0.05, high=table["recovered"] + 0.05)
+    panels = [panel for line in charts.draw("carriers", table).to_dict()["vconcat"] for panel in line["hconcat"]]
+    alone = [panel for panel in panels if panel["title"]["text"].endswith("parts alone")]
+    assert [panel["title"]["text"] for panel in alone] == ["changed word, parts alone", "last token, parts alone"]
+    for panel in alone:
+        points = panel["layer"][-1]["encoding"]
+        assert points["x"]["title"] == "recovered, layer 2"
+        assert points["y"]["sort"] == ["direction", "random latents", "k=16"]

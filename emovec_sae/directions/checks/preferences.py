@@ -55,13 +55,13 @@ class Preferences(Check):
 
     def plot(self) -> alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HConcatChart:
         """Draw the scores of the activities over the reading of the first emotion of `table`."""
-        from emovec_sae.charts.scatter import scatter
+        from emovec_sae.charts import draw
 
         name = self.settings["shown"][0]
         row = self.emotions.set_index("emotion").loc[name]
         frame = self.table.rename(columns={"activity": "label", name: "x", "score": "y", "category": "group"})
-        return scatter(
-            frame[["label", "x", "y", "low", "high", "group"]], x_title=f"{name} ({self.settings['readout']})",
+        return draw(
+            "scatter", frame[["label", "x", "y", "low", "high", "group"]], x_title=f"{name} ({self.settings['readout']})",
             y_title="preference (Bradley-Terry score, nats)", title=self.title,
             subtitle=f"95 % interval of r {row['low']:.2f} to {row['high']:.2f}; whiskers: bootstrap over pairs",
         )  # fmt: skip

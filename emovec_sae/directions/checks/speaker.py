@@ -33,13 +33,13 @@ class Speaker(Check):
 
     def plot(self) -> alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HConcatChart:
         """Draw whose vectors read whose emotion."""
-        from emovec_sae.charts.matrix import matrix
+        from emovec_sae.charts import draw
 
         order = {name: place for place, name in enumerate(WHO)}
         frame = self.table.rename(columns={"vectors": "row", "labels": "column", "top1": "value"})
         frame = frame.assign(row_order=frame["row"].map(order), column_order=frame["column"].map(order))
         told = f"rows: whose vectors; columns: whose emotion; chance {self.table['null'].iloc[0]:.2f}"
-        return matrix(frame, title=self.title, legend="held-out top-1", subtitle=told)
+        return draw("matrix", frame, title=self.title, legend="held-out top-1", subtitle=told)
 
 
 def check_speaker(

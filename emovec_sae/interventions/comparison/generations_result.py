@@ -173,7 +173,7 @@ class Generations:
         self, level: float, arm: str = "raw", *, outcome: str = "probe", masked: bool = False
     ) -> alt.TopLevelMixin:
         """The specificity matrix as a heat map, among the emotions whose arms wrote."""
-        from emovec_sae.charts.matrix import matrix
+        from emovec_sae.charts import draw
 
         table = self.specificity(level, arm, outcome=outcome, masked=masked)
         table = table[table["scored"].isin(self.emotions)]
@@ -183,7 +183,7 @@ class Generations:
                              column_order=table["column"].map(place))  # fmt: skip
         title = f"What the texts of '{arm}' change in each emotion's {outcome}"
         told = f"rows: whose arm wrote, at {level:g} nats; columns: what was read{', words masked' if masked else ''}"
-        return matrix(table, title=title, legend="change", diverging=True, subtitle=told)
+        return draw("matrix", table, title=title, legend="change", diverging=True, subtitle=told)
 
     def save(self, path: str | Path) -> Path:
         """Write the texts as Parquet, the scores beside them, and a JSON file with the provenance."""

@@ -62,7 +62,8 @@ class Preferences(Check):
         frame = self.table.rename(columns={"activity": "label", name: "x", "score": "y", "category": "group"})
         return draw(
             "scatter", frame[["label", "x", "y", "low", "high", "group"]],
-            x_title=f"{name} ({self.settings['readout']})", y_title="preference (Bradley-Terry score, nats)", title=self.title,
+            x_title=f"{name} ({self.settings['readout']})", title=self.title,
+            y_title="preference (Bradley-Terry score, nats)",
             subtitle=f"95 % interval of r {row['low']:.2f} to {row['high']:.2f}; whiskers: bootstrap over pairs",
         )  # fmt: skip
 

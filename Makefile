@@ -3,7 +3,7 @@
 #   make demo                                   the embedded run, start to report
 #   make figures                                the published figures again, each from its stored table
 #   make test ARGS="tests/unit -x"              tests, with arguments for pytest
-#   make JOBS=2 test                            on two workers beside each other; 0, the default, is one process
+#   make JOBS=0 test                            in one process; 2, the default, are workers beside each other
 #   make PYTHON=python3.12 test                 another interpreter (3.11 or newer)
 #   make TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu" demo
 #                                               another build of torch
@@ -11,7 +11,7 @@
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 ARGS ?=
-JOBS ?= 0
+JOBS ?= 2
 
 BIN := .venv/bin
 READY := .venv/.ready

@@ -62,7 +62,7 @@ class Dictionary:
             Vectors, shape (B, d).
         taken
             Rows that each vector may not have, shape (B, s). A vector whose slots are -1 has been given up: its answer
-        means nothing.
+            means nothing.
         signed
             Whether a row may be used with either sign (by absolute value), or with a positive one only.
 
@@ -76,7 +76,7 @@ class Dictionary:
             if found is not None:
                 return found
         scores = left @ self.rows.T
-        return _without(scores.abs_() if signed else scores, taken).argmax(1)
+        return _without(scores.abs_() if signed else scores, taken, below=float("-inf")).argmax(1)
 
     def _quick(self, left: torch.Tensor, taken: torch.Tensor, *, signed: bool) -> torch.Tensor | None:
         """The same through bfloat16; None where too many rows come into question."""
@@ -87,7 +87,7 @@ class Dictionary:
         unit = left / left.norm(dim=1, keepdim=True).clamp_min(1e-30)
         half = unit.to(torch.bfloat16)
         scores = half @ self._half.T
-        _without(scores.abs_() if signed else scores, taken)
+        _without(scores.abs_() if signed else scores, taken, below=-2.0)
         padded = torch.nn.functional.pad(scores, (0, -scores.shape[1] % BLOCK), value=-2.0)
         blocks = padded.view(len(left), -1, BLOCK)
         tops = blocks.amax(2).float()
@@ -112,11 +112,11 @@ class Dictionary:
         return nobody.scatter_reduce(0, target[won], row[won], "amin")
 
 
-def _without(scores: torch.Tensor, taken: torch.Tensor) -> torch.Tensor:
-    """Scores (B, n) with those of `taken` (B, s) out of the running, in place."""
+def _without(scores: torch.Tensor, taken: torch.Tensor, *, below: float) -> torch.Tensor:
+    """Scores (B, n) with those of `taken` (B, s) out of the running, in place: `below` is less than any score."""
     if taken.shape[1]:
         # A slot without a row repeats the first, which is taken too; without any the answer is not looked at.
-        scores.scatter_(1, taken.where(taken >= 0, taken[:, :1]).clamp_min(0), -2.0)
+        scores.scatter_(1, taken.where(taken >= 0, taken[:, :1]).clamp_min(0), below)
     return scores
 
 

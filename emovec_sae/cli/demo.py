@@ -88,6 +88,17 @@ def _told(row: dict[str, Any]) -> str:
     return f"{row['value']:.2f}{between}"
 
 
+def _tells_all(page: Path, run: Path) -> bool:
+    """Whether the page is there, and younger than all that it may show."""
+    if not page.is_file():
+        return False
+    shown = [run, *(run / name for name in ("stages", "figures", "tables", "checks"))]
+    files = [file for folder in shown if folder.is_dir() for file in folder.iterdir() if file.is_file()]
+    written = page.stat().st_mtime_ns
+    same = (page.name, ".lock", "study.json")  # every run writes the study anew; what of it counts, stages know
+    return all(file.stat().st_mtime_ns <= written for file in files if file.name not in same)
+
+
 def _run(study: Any, out: Path, *, base: Path, json_: bool) -> None:
     from emovec_sae.report.page import write_report
     from emovec_sae.studies.run import run_study
@@ -95,7 +106,9 @@ def _run(study: Any, out: Path, *, base: Path, json_: bool) -> None:
     began = time.monotonic()
     with StageBars() as reporter:
         found = run_study(study, out, base=base, reporter=reporter)
-    page = write_report(out)
+    page = out / "report.html"
+    if not (set(reporter.seconds) <= set(reporter.cached) and _tells_all(page, out)):
+        page = write_report(out)
     seconds = round(time.monotonic() - began, 1)
     scores = {f"{row['group']}: {row['name']}": row for row in found["scores"]}
     say("")

@@ -90,11 +90,15 @@ def few_arms(study: Path) -> Path:
 @pytest.mark.usefixtures("undrawn")
 def test_a_second_run_does_nothing_again(finished: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     study, out = finished
-    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
+    made = [*out.rglob("*.parquet"), out / "report.html"]
+    before = {path: path.stat().st_mtime_ns for path in made}
     assert main(["run", str(study), "--out", str(out), "--json"]) == 0
     told = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     assert set(told["cached"]) == set(told["stages"])
-    assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
+    assert before == {path: path.stat().st_mtime_ns for path in made}
+    (out / "diagnose.json").touch()  # the page shows it
+    assert main(["run", str(study), "--out", str(out)]) == 0
+    assert (out / "report.html").stat().st_mtime_ns > before[out / "report.html"]
 
 
 @pytest.mark.usefixtures("undrawn")

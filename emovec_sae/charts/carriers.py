@@ -15,7 +15,9 @@ from emovec_sae.errors import ConfigError
 COLUMNS = ("what", "site", "layer", "where", "recovered", "low", "high", "n")
 """One row a (thing moved, site, part of the text)."""
 
-STYLES: dict[str, tuple[str, tuple[int, ...], str]] = {
+_Styles = dict[str, tuple[str, tuple[int, ...], str]]
+
+STYLES: _Styles = {
     "residual": ("#111318", (1, 0), "circle"),
     "direction": ("#d9770c", (7, 2), "square"),
     "subspace": ("#b5568f", (9, 2, 2, 2), "diamond"),
@@ -38,6 +40,8 @@ LATENTS = (
     ("#54585f", (10, 4), "circle"),
 )
 """Taken in turn by numbers of latents, the largest first."""
+
+_TIPS = ["what:N", "site:N", "where:N", "recovered:Q", "low:Q", "high:Q", "n:Q"]
 
 _WIDTH, _HEIGHT, _LOW, _TICKS = 260, 170, 120, 8
 _SMALL = 0.4
@@ -110,7 +114,7 @@ def _domain(table: pd.DataFrame, least: float) -> list[float]:
     return [max(-1.0, min(0.0, float(known.min()))), min(1.5, max(least, float(known.max())))]
 
 
-def _styles(names: list[str]) -> dict[str, tuple[str, tuple[int, ...], str]]:
+def _styles(names: list[str]) -> _Styles:
     latents = sorted((one for one in names if one.startswith("k=")), key=lambda one: -int(one[2:]))
     nulls = [one for one in names if one.startswith("random") and one not in STYLES]
     drawn = [one for one in names if one in STYLES] + nulls + latents
@@ -124,9 +128,7 @@ def _styles(names: list[str]) -> dict[str, tuple[str, tuple[int, ...], str]]:
     }
 
 
-def _panel(
-    table: pd.DataFrame, place: str, styles: dict[str, tuple[str, tuple[int, ...], str]], domain: list[float], wide: int
-) -> alt.LayerChart:
+def _panel(table: pd.DataFrame, place: str, styles: _Styles, domain: list[float], wide: int) -> alt.LayerChart:
     names = list(styles)
     layers = [int(table["layer"].min()), int(table["layer"].max())]
     colour, dash, shape = _marks(styles)
@@ -145,7 +147,6 @@ def _panel(
     band = sure.transform_filter(alt.FieldOneOfPredicate(field="what", oneOf=[n for n in names if n not in alone]))
     bars = sure.transform_filter(alt.FieldOneOfPredicate(field="what", oneOf=alone))
     low = alt.Y("low:Q", title="recovered", scale=alt.Scale(domain=domain))
-    tips = ["what:N", "site:N", "where:N", "recovered:Q", "low:Q", "high:Q", "n:Q"]
     return alt.LayerChart(
         layer=[
             alt.Chart(rows(pd.DataFrame({"zero": [0.0]}))).mark_rule(color=theme.RULE).encode(y="zero:Q"),
@@ -153,7 +154,7 @@ def _panel(
             bars.mark_rule(clip=True).encode(color=colour, y=low, y2="high:Q"),
             base.mark_line(strokeWidth=1.7, clip=True).encode(y=y, color=colour, strokeDash=dash),
             base.mark_point(filled=True, size=30, opacity=1, clip=True).encode(
-                y=y, color=colour, shape=shape, tooltip=tips
+                y=y, color=colour, shape=shape, tooltip=_TIPS
             ),
         ]
     ).properties(
@@ -161,15 +162,12 @@ def _panel(
     )
 
 
-def _lines(
-    table: pd.DataFrame, place: str, styles: dict[str, tuple[str, tuple[int, ...], str]], domain: list[float], wide: int
-) -> alt.LayerChart:
+def _lines(table: pd.DataFrame, place: str, styles: _Styles, domain: list[float], wide: int) -> alt.LayerChart:
     """What was moved at one layer only, a line each: on one place of the axis they would lie on each other."""
     colour, _, shape = _marks(styles)
     order = [name for name in styles if name in set(table["what"])]
     base = alt.Chart(rows(table)).encode(y=alt.Y("what:N", sort=order, axis=None))
     x = alt.X("recovered:Q", title=f"recovered, layer {int(table['layer'].iloc[0])}", scale=alt.Scale(domain=domain))
-    tips = ["what:N", "site:N", "where:N", "recovered:Q", "low:Q", "high:Q", "n:Q"]
     return alt.LayerChart(
         layer=[
             alt.Chart(rows(pd.DataFrame({"zero": [0.0]}))).mark_rule(color=theme.RULE).encode(x="zero:Q"),
@@ -177,14 +175,14 @@ def _lines(
             .mark_rule(clip=True)
             .encode(color=colour, x=alt.X("low:Q", scale=alt.Scale(domain=domain)), x2="high:Q"),
             base.mark_point(filled=True, size=40, opacity=1, clip=True).encode(
-                x=x, color=colour, shape=shape, tooltip=tips
+                x=x, color=colour, shape=shape, tooltip=_TIPS
             ),
         ]
     ).properties(width=wide + 42, height=18 * len(order), title=alt.Title(text=place, fontSize=11, offset=4))
 
 
 def _marks(
-    styles: dict[str, tuple[str, tuple[int, ...], str]],
+    styles: _Styles,
 ) -> tuple[alt.Color, alt.StrokeDash, alt.Shape]:
     """Colour, dash and shape of what is moved; they become one legend, so that each must ask for the same."""
     wide = theme.page() > 500
